@@ -1,0 +1,110 @@
+"""Sessions, each named for what it proves. `python3 -m nox` installs what they need and runs them all.
+
+Only the package registry is needed. Sessions of other Pythons and of speed run when asked for:
+`nox -s tests-3.13`, `nox -s bench`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = sorted({"3.11", "3.12", "3.13", HERE})
+TYPED = ["trimq", "tests/type_tests", "examples"]
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "trio_typing", "docs", f"tests-{HERE}"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+# Printed by a Python that has trimq: a module that names every public name.
+EVERY_NAME = """
+import importlib
+modules = ["trimq", "trimq.abc", "trimq.wire", "trimq.testing"]
+for module in modules:
+    print("import", module)
+for module in modules:
+    for name in importlib.import_module(module).__all__:
+        print(f"{module}_{name}".replace(".", "_") + f": object = {module}.{name}")
+"""
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Installs dependency groups of pyproject.toml, and trimq as it stands in this checkout."""
+    wanted = nox.project.dependency_groups(PROJECT, *groups)
+    if package:
+        wanted += tuple(PROJECT["project"]["dependencies"])
+    session.install(*wanted)
+    if package:
+        # the version does not change with each edit, so pip must be told that the content may have
+        session.install("--force-reinstall", "--no-deps", ".")
+
+
+def present(paths: list[str]) -> list[str]:
+    return [path for path in paths if any(Path(path).rglob("*.py"))]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """pytest over the installed package, pyzmq's libzmq as a peer among it, and what of trimq it ran."""
+    install(session, "test", "peers")
+    session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
+    session.run("coverage", "erase")
+    # the script and not `-m pytest`, which would put the checkout before the installed package
+    session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: the rules and the format."""
+    install(session, "lint", package=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy and pyright, both strict; every public name has a type; the type tests hold under both."""
+    install(session, "types")
+    session.run("mypy", *present(TYPED))
+    session.run("pyright", *present(TYPED))
+    session.run("pyright", "--verifytypes", "trimq", "--ignoreexternal")
+
+
+@nox.session
+def trio_typing(session: nox.Session) -> None:
+    """trimq's public names also check where trio-typing's stubs shadow trio's own types.
+
+    The stubs lack much of today's trio, so trimq's own code is not checked here, only what a user writes
+    against the installed package: the type tests, and each public name once.
+    """
+    install(session, "trio-typing")
+    names = Path(session.create_tmp()) / "every_name.py"
+    printed = session.run("python", "-P", "-c", EVERY_NAME, silent=True)
+    names.write_text(str(printed), encoding="utf-8")
+    session.run("mypy", str(names), *map(str, sorted(Path("tests/type_tests").glob("*.py"))))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The docs build, no reference is broken, and the news fragments read as a change log."""
+    install(session, "docs")
+    out = Path(session.create_tmp()).resolve()
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "-d", f"{out}/trees", "docs", f"{out}/html")
+    version = session.run("python", "-P", "-c", "import trimq; print(trimq.__version__)", silent=True)
+    session.run("towncrier", "build", "--draft", "--version", str(version).strip())
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """How fast: PUSH to PULL beside pyzmq in the same run."""
+    install(session, "peers")
+    session.run("python", "tests/bench/push_pull.py", *session.posargs)

@@ -1,0 +1,244 @@
+"""The contracts between rooms: Wire, Mechanism and Handshake (sans-I/O), Transport and Listener (trio).
+
+Whoever adds a transport, a mechanism or a way of speaking on a stream implements one of these and hands it
+in as a value (``open_context(transports=[...])``); nothing is registered anywhere. Only contracts and the
+plain values they exchange live here, no behaviour.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ._message import Item
+
+if TYPE_CHECKING:
+    import trio
+
+    from ._options import Settings
+
+__all__ = [
+    "Handshake",
+    "JoinTransport",
+    "Listener",
+    "Mechanism",
+    "PeerInfo",
+    "Site",
+    "StreamTransport",
+    "Transport",
+    "Wire",
+]
+
+
+@attrs.frozen
+class PeerInfo:
+    """What is known of a peer once its handshake is complete. All of it but ``address`` is the peer's word."""
+
+    socket_type: str
+    """The peer's socket type, as ``"DEALER"``; empty where the protocol does not tell."""
+    identity: bytes = b""
+    """The routing id the peer announced; empty if it has none."""
+    address: str = ""
+    """Where the peer is: a host for tcp, ``:uid:gid:pid`` for ipc, empty for inproc."""
+    mechanism: str = "NULL"
+    """The security mechanism in use on the connection."""
+    user_id: str | None = None
+    """Who the peer is, if an authenticator said so."""
+    metadata: Mapping[str, bytes] = attrs.field(factory=dict[str, bytes])
+    """The other properties of the peer's READY, ``X-`` ones included."""
+
+
+class Handshake(ABC):
+    """One connection's security handshake, sans-I/O: command bodies in, command bodies out.
+
+    A command body is ``name-length name data`` without its frame header. The engine makes one from a
+    `Mechanism` per connection; `begin` is called once both greetings are through.
+    """
+
+    @abstractmethod
+    def begin(self) -> Sequence[bytes]:
+        """The commands to send first, if any."""
+
+    @abstractmethod
+    def receive_untrusted(self, command: bytes) -> Sequence[bytes]:
+        """Takes one command of the peer; returns the commands to answer.
+
+        Raises:
+          ProtocolError: the command is malformed, out of order, or a refusal. Nothing else.
+        """
+
+    @property
+    @abstractmethod
+    def peer_metadata(self) -> Mapping[str, bytes] | None:
+        """The peer's properties, once the handshake is complete; None before."""
+
+    @property
+    def user_id(self) -> str | None:
+        """Who the peer is, if an authenticator said so."""
+        return None
+
+
+class Mechanism(ABC):
+    """A security mechanism of ZMTP 3 (RFC 23): a frozen value that makes one `Handshake` per connection."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name in the greeting, as ``"NULL"``; at most 20 ASCII characters."""
+
+    @property
+    def as_server(self) -> bool:
+        """Whether this side announces itself as the mechanism's server."""
+        return False
+
+    @abstractmethod
+    def handshake(self, properties: Mapping[str, bytes]) -> Handshake:
+        """A handshake that announces these properties (Socket-Type, Identity, X-...)."""
+
+
+class Wire(ABC):
+    """What is spoken on one stream, sans-I/O: bytes to items and back. It never waits and knows no clock.
+
+    Two phases. Until `peer` is set: send what `begin` returned, then give each read to
+    `handshake_untrusted` and send what it returns. After that: give each read to `feed`, take messages
+    with `decode_untrusted`, and turn what is to be sent into buffers with `encode`.
+    """
+
+    peer: PeerInfo | None = None
+    """Who is at the other end; None until the handshake is complete."""
+
+    @abstractmethod
+    def begin(self) -> bytes:
+        """The bytes to send as soon as the stream is open (may be none)."""
+
+    @abstractmethod
+    def handshake_untrusted(self, data: bytes) -> bytes:
+        """Takes bytes of the peer; returns the bytes to answer. What follows the handshake is kept for `decode_untrusted`.
+
+        Raises:
+          ProtocolError: with the bytes to send before closing in ``reply``. Nothing else.
+        """
+
+    @abstractmethod
+    def feed(self, data: bytes) -> None:
+        """Takes bytes of the peer after the handshake. It only stores them."""
+
+    @abstractmethod
+    def decode_untrusted(self, limit: int) -> list[Item]:
+        """Up to ``limit`` messages (and subscriptions) that are complete; fewer means that it needs more bytes.
+
+        Raises:
+          ProtocolError: the peer broke the protocol. What was complete before is given first. Nothing else.
+        """
+
+    @abstractmethod
+    def encode(self, items: Sequence[Item]) -> list[bytes]:
+        """These items as buffers to write one after the other: small ones joined, large ones as they are."""
+
+    def take_reply(self) -> bytes:
+        """What must be written to answer the peer (a PONG), if anything; asked after each decode."""
+        return b""
+
+
+class Listener(ABC):
+    """An address that is bound and listens."""
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """The resolved endpoint, scheme included: wildcards filled in, as ``tcp://127.0.0.1:49152``."""
+
+    @abstractmethod
+    async def accept(self) -> trio.abc.Stream:
+        """Waits for the next connection.
+
+        Raises:
+          OSError: this accept failed; the next one may succeed (the caller backs off and tries again).
+          trio.ClosedResourceError: the listener was closed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stops listening; the address is free at once. Idempotent, never blocks, wakes `accept`."""
+
+
+class Transport(ABC):
+    """A scheme of endpoints. Implement `StreamTransport`, or `JoinTransport` for peers in the same context."""
+
+    @property
+    @abstractmethod
+    def scheme(self) -> str:
+        """What stands before ``://``."""
+
+    @abstractmethod
+    def check(self, address: str, *, bind: bool) -> None:
+        """Checks what stands after ``://`` as far as can be done at once, without any I/O.
+
+        Raises:
+          InvalidEndpoint: says what was expected, with an example that is right.
+        """
+
+    def dial_address(self, bound: str) -> str:
+        """The address (after ``://``) to connect to for what is bound at ``bound``: a wildcard means loopback."""
+        return bound
+
+
+class StreamTransport(Transport):
+    """A transport whose connections are trio streams."""
+
+    @abstractmethod
+    async def connect(self, address: str, settings: Settings) -> trio.abc.Stream:
+        """Connects to ``address`` (what stands after ``://``), which `check` has passed. One attempt.
+
+        Names are looked up afresh on each call, and all their addresses tried.
+
+        Raises:
+          OSError: it could not. The caller tries again later.
+        """
+
+    @abstractmethod
+    def bind(self, address: str, settings: Settings) -> Listener:
+        """Binds and listens, at once: no name is looked up, nothing waits.
+
+        Raises:
+          AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, InvalidEndpoint, OSError.
+        """
+
+    def peer_address(self, stream: trio.abc.Stream) -> str:
+        """Where the peer of this stream is, as `PeerInfo.address` has it."""
+        return ""
+
+
+class JoinTransport(Transport):
+    """A transport between sockets of one context: it only finds who belongs together.
+
+    ``site`` stands for the binding or connecting socket; of it a transport only knows that a binder's
+    ``meet(site)`` joins it with a connector's site.
+    """
+
+    @abstractmethod
+    def bind(self, address: str, site: Site) -> None:
+        """Takes the name, and meets all who wait for it.
+
+        Raises:
+          AddressInUse: the name is taken.
+        """
+
+    @abstractmethod
+    def connect(self, address: str, site: Site) -> None:
+        """Meets the binder of the name, now or when there is one."""
+
+    @abstractmethod
+    def release(self, address: str, site: Site) -> None:
+        """The site no longer binds, or no longer waits. What is joined stays so. Idempotent."""
+
+
+class Site(ABC):
+    """One end of a `JoinTransport`, offered by a socket."""
+
+    @abstractmethod
+    def meet(self, connector: Site) -> None:
+        """Joins this binding site with a connecting one."""

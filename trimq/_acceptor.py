@@ -1,0 +1,125 @@
+"""Acceptor: the connector task behind `bind`. It accepts connections, and holds each in a task of the context."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ._abc import Listener, StreamTransport
+from ._endpoint import Endpoint, EndpointState
+from ._options import Settings
+from ._remote import Remote
+from ._session import close_remote, describe, hold, report_unsent
+from ._sockets._socket import Socket
+
+__all__ = ["Acceptor"]
+
+logger = logging.getLogger("trimq")
+
+_BREATHE = 0.1  # seconds: out of descriptors, the next accept may find one
+
+
+class Acceptor:
+    """Accepts at one bound endpoint."""
+
+    def __init__(
+        self,
+        socket: Socket,
+        transport: StreamTransport,
+        listener: Listener,
+        endpoint: Endpoint,
+        settings: Settings,
+        spawn: Callable[[Callable[[], Awaitable[None]]], None],
+    ) -> None:
+        self._socket = socket
+        self._transport = transport
+        self._listener = listener
+        self._endpoint = endpoint
+        self._settings = settings
+        self._spawn = spawn
+        self._scope = trio.CancelScope()
+        self._accepted: dict[Accepted, None] = {}
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """Accepts until the endpoint is closed."""
+        try:
+            with self._scope:
+                await self._accept()
+        finally:
+            self._listener.close()
+            self._socket._carriers -= 1
+            self._socket._gone()
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                stream = await self._listener.accept()
+            except OSError as error:
+                # Out of descriptors or memory: connections wait in the backlog, spinning would not help.
+                logger.warning("%s: accept failed, trying again: %s", self._endpoint, describe(error))
+                await trio.sleep(_BREATHE)
+                continue
+            except trio.ClosedResourceError:
+                return
+            accepted = Accepted(self, stream)
+            self._accepted[accepted] = None
+            self._socket._carriers += 1
+            self._spawn(accepted.run)
+
+    def close(self, linger: float) -> None:
+        """Unbinds: the address is free at once; connections that came in here end, as ``linger`` says."""
+        self._listener.close()
+        self._scope.cancel()
+        self._endpoint._enter(EndpointState.CLOSED)
+        self._socket._endpoints.pop(self._endpoint, None)
+        for accepted in list(self._accepted):
+            accepted.close(linger)
+
+
+class Accepted:
+    """One accepted connection. Its remote exists once the handshake is complete."""
+
+    def __init__(self, acceptor: Acceptor, stream: trio.abc.Stream) -> None:
+        self._acceptor = acceptor
+        self._stream = stream
+        self._remote: Remote | None = None
+        self._scope = trio.CancelScope()
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """Holds the connection until it ends."""
+        acceptor = self._acceptor
+        socket = acceptor._socket
+        cause: Exception | None = None
+        try:
+            with self._scope:
+                cause = await hold(
+                    socket, self._stream, acceptor._transport, acceptor._settings, self._open, lambda state: None
+                )
+        finally:
+            if cause is not None:
+                logger.debug("%s: a connection ended: %s", acceptor._endpoint, describe(cause))
+            if self._remote is not None:
+                report_unsent(socket, self._remote)
+                socket._detach(self._remote)
+            del acceptor._accepted[self]
+            socket._carriers -= 1
+            socket._gone()
+
+    def _open(self) -> Remote:
+        remote = self._acceptor._socket._open(dialled=False)
+        remote.carrier = self
+        remote.where = f"a peer of {self._acceptor._endpoint}"
+        self._remote = remote
+        return remote
+
+    def close(self, linger: float) -> None:
+        """Ends the connection; what is queued may take ``linger`` seconds more."""
+        if self._remote is None:
+            self._scope.cancel()
+        else:
+            close_remote(self._remote, self._scope, linger)

@@ -1,0 +1,351 @@
+"""Context: a nursery that owns every connection, and the end that reaches every call.
+
+The block's body never runs inside the nursery of the services: they live in a child task behind a shield and
+end last, so that a body that is cancelled can still send, flush and say goodbye from a shielded clean-up.
+Which scheme means which transport is known here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import copy_context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
+
+import trio
+from trio.lowlevel import RunVar, current_trio_token, enable_ki_protection
+
+from ._abc import JoinTransport, StreamTransport, Transport
+from ._acceptor import Acceptor
+from ._address import check_scheme, split
+from ._dialer import Dialer
+from ._endpoint import Endpoint
+from ._errors import ContextTerminated, NoIOThread, StateError
+from ._join import JoinBinder, JoinConnector
+from ._options import AnyOptions, Option
+from ._sockets import ALL_TYPES
+from ._sockets._socket import Socket
+from ._transports._inproc import InprocTransport
+from ._transports._ipc import IpcTransport
+from ._transports._tcp import TcpTransport
+from ._util import Bell, Pace, until
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+
+__all__ = ["Context", "open_context"]
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Socket)
+
+logger = logging.getLogger("trimq")
+
+_PATIENCE = 1.0  # seconds that a context waits for its sockets without a word
+
+_run_pace: RunVar[Pace] = RunVar("trimq pace")
+
+
+def _pace_of_this_run() -> Pace:
+    try:
+        return _run_pace.get()
+    except LookupError:
+        pace = Pace()
+        _run_pace.set(pace)
+        return pace
+
+
+def open_context(
+    *,
+    transports: Iterable[Transport] = (),
+    checkpoints: Literal["amortised", "every"] = "amortised",
+    **defaults: Unpack[AnyOptions],
+) -> AbstractAsyncContextManager[Context]:
+    """Opens a context: ``async with trimq.open_context() as context: ...``.
+
+    Leaving the block is zmq_ctx_term: from its first moment every pending and later call on the context's sockets, in
+    whichever task, raises ContextTerminated. A normal exit then waits until what is queued is written, each socket up
+    to its ``linger``; after a second it logs what it waits for, and any cancel scope ends it. An exit by an exception or
+    a cancellation drops what is unsent at once, and logs how much. A ContextTerminated of this very context
+    ends here, alone or among others in a group, and counts as a normal exit.
+
+    Args:
+      transports: transports to use beside, or instead of, tcp, ipc and inproc (see ``trimq.abc.Transport``).
+      checkpoints: ``"amortised"``: a call that need not wait yields to other tasks only when it is time (every half
+        millisecond or so); ``"every"``: each call is a full checkpoint, as trio's own are.
+      defaults: options for the context's sockets; one that a type lacks is skipped for that type.
+
+    Raises:
+      TypeError, ValueError: an option that no type has, or a value that it cannot have.
+    """
+    if checkpoints not in ("amortised", "every"):
+        raise ValueError(f'checkpoints is "amortised" or "every", not {checkpoints!r}')
+    options = dict(defaults)
+    for name, value in options.items():
+        known = [option for kind in ALL_TYPES if isinstance(option := getattr(kind, name, None), Option)]
+        if not known:
+            raise TypeError(f"no socket type has an option {name}")
+        options[name] = known[0].check(name, value)
+    return _Block(options, list(transports), strict=checkpoints == "every")
+
+
+class Context:
+    """Owns sockets and their connections; made by `open_context`."""
+
+    def __init__(self, defaults: dict[str, Any], transports: list[Transport], pace: Pace) -> None:
+        self.pace = pace
+        self._defaults = defaults
+        self._transports: dict[str, Transport] = {
+            transport.scheme: transport
+            for transport in [TcpTransport(), IpcTransport(), InprocTransport(), *transports]
+        }
+        self._sockets: dict[Socket, None] = {}
+        self._bell = Bell()
+        self._token = current_trio_token()
+        self._process = os.getpid()
+        self._contextvars = copy_context()
+        self._services: trio.Nursery | None = None
+        self._terminated = False
+
+    def __repr__(self) -> str:
+        return f"<trimq.Context {'ended' if self._terminated else 'open'}, {len(self._sockets)} sockets>"
+
+    @enable_ki_protection
+    def socket(self, kind: Callable[P, S], /, *args: P.args, **options: P.kwargs) -> S:
+        """Makes a socket of this type.
+
+        Args:
+          kind: a socket class, as ``trimq.Push``.
+          options: the type's options; they come before the context's defaults.
+
+        Raises:
+          TypeError, ValueError: an option that the type lacks, or a value that it cannot have.
+          ContextTerminated, NoIOThread: the context has ended, or cannot be used from here.
+        """
+        self._check()
+        if not (isinstance(kind, type) and issubclass(kind, Socket) and kind in ALL_TYPES):
+            raise TypeError(f"context.socket takes one of trimq's socket types, as trimq.Push, not {kind!r}")
+        cls = cast("type[Any]", kind)
+        for name, value in self._defaults.items():
+            if isinstance(getattr(cls, name, None), Option):
+                options.setdefault(name, value)
+        socket: S = cls.__new__(cls)
+        socket._context = self
+        cls.__init__(socket, *args, **options)
+        self._sockets[socket] = None
+        return socket
+
+    @enable_ki_protection
+    def shutdown(self) -> None:
+        """Ends the context (zmq_ctx_shutdown): every pending and later call on its sockets raises ContextTerminated.
+
+        Idempotent, never blocks. Sockets may still be closed; what is queued lingers until the block is left.
+        """
+        if not self._terminated:
+            self._terminated = True
+            for socket in list(self._sockets):
+                socket._terminate()
+
+    # What sockets call
+
+    def _check(self) -> None:
+        try:
+            here = current_trio_token() is self._token and os.getpid() == self._process
+        except RuntimeError:
+            here = False
+        if not here:
+            raise NoIOThread(
+                "a context belongs to the trio run, and the process, that opened it: from a thread use "
+                "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
+            )
+        if self._terminated:
+            error = ContextTerminated()
+            error._context = self
+            raise error
+
+    def _spawn(self, service: Callable[[], Awaitable[None]]) -> None:
+        # With the contextvars of whoever opened the context, not of whoever called connect.
+        assert self._services is not None
+        self._contextvars.run(self._services.start_soon, service)
+
+    def _transport(self, socket: Socket, endpoint: str, *, bind: bool) -> tuple[Transport, str]:
+        scheme, address = split(endpoint)
+        check_scheme(scheme, socket.socket_type, self._transports)
+        transport = self._transports[scheme]
+        transport.check(address, bind=bind)
+        return transport, address
+
+    @enable_ki_protection
+    def bind(self, socket: Socket, endpoint: str) -> Endpoint:
+        """`Socket.bind`."""
+        self._check()
+        transport, address = self._transport(socket, endpoint, bind=True)
+        connector: JoinBinder | Acceptor
+        if isinstance(transport, JoinTransport):
+            bound = Endpoint(endpoint, bound=True, pace=self.pace)
+            connector = JoinBinder(socket, transport, address, bound)
+            transport.bind(address, connector)
+        else:
+            assert isinstance(transport, StreamTransport)
+            settings = socket._settings()
+            listener = transport.bind(address, settings)
+            dial = transport.dial_address(split(listener.address)[1])
+            bound = Endpoint(listener.address, bound=True, pace=self.pace, dial_address=f"{transport.scheme}://{dial}")
+            connector = Acceptor(socket, transport, listener, bound, settings, self._spawn)
+            socket._carriers += 1
+            self._spawn(connector.run)
+        bound._close = lambda: connector.close(socket.linger)
+        socket._endpoints[bound] = None
+        return bound
+
+    @enable_ki_protection
+    def connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint:
+        """`Socket.connect`."""
+        self._check()
+        text = endpoint._dial_address if isinstance(endpoint, Endpoint) else endpoint
+        transport, address = self._transport(socket, text, bind=False)
+        if socket._connects_once and not isinstance(transport, JoinTransport):
+            for known in socket._endpoints:
+                if not known.bound and str(known) == text:
+                    return known
+        if socket._one_peer and (socket._remotes or any(not known.bound for known in socket._endpoints)):
+            raise StateError("a Pair has one peer: it is connected already; close that endpoint first")
+        connected = Endpoint(text, bound=False, pace=self.pace)
+        connector: JoinConnector | Dialer
+        socket._endpoints[connected] = None
+        if isinstance(transport, JoinTransport):
+            connector = JoinConnector(socket, transport, address, connected, routing_id, self._spawn)
+            connected._close = lambda: connector.close(socket.linger)
+            transport.connect(address, connector)
+        else:
+            assert isinstance(transport, StreamTransport)
+            connector = Dialer(socket, transport, address, connected, socket._settings(), routing_id)
+            connected._close = lambda: connector.close(socket.linger)
+            socket._carriers += 1
+            self._spawn(connector.run)
+        return connected
+
+    def forget(self, socket: Socket) -> None:
+        """A closed socket has nothing left to do."""
+        self._sockets.pop(socket, None)
+        self._bell.ring()
+
+    # The end
+
+    def _close_all(self) -> None:
+        for socket in list(self._sockets):
+            socket._close(socket.linger)
+
+    async def _linger(self) -> None:
+        """Waits until nothing is left to be written."""
+        with trio.move_on_after(_PATIENCE):
+            await until(lambda: not self._sockets, self._bell, pace=self.pace)
+            return
+        logger.warning("the context waits for unsent messages: %s", self._left())
+        await until(lambda: not self._sockets, self._bell, pace=self.pace)
+
+    def _left(self) -> str:
+        return ", ".join(
+            f"{len(remote.outbox)} of a {type(socket).__name__} for {remote.where}"
+            for socket in self._sockets
+            for remote in socket._remotes
+            if remote.partner is None and len(remote.outbox)
+        )
+
+    def _drop_all(self) -> None:
+        for socket in list(self._sockets):
+            socket._close(0)
+
+
+class _Block:
+    """The ``async with`` block of a context."""
+
+    def __init__(self, defaults: dict[str, Any], transports: list[Transport], *, strict: bool) -> None:
+        self._defaults = defaults
+        self._transports = transports
+        self._strict = strict
+
+    @enable_ki_protection
+    async def __aenter__(self) -> Context:
+        pace = Pace(strict=True) if self._strict else _pace_of_this_run()
+        self._context = Context(self._defaults, self._transports, pace)
+        self._scope = trio.CancelScope(shield=True)
+        self._manager = trio.open_nursery()
+        host = await self._manager.__aenter__()
+        try:
+            await host.start(self._serve)
+        except BaseException as error:
+            self._scope.cancel()
+            if not await self._manager.__aexit__(type(error), error, error.__traceback__):
+                raise
+            raise AssertionError("a context's nursery was cancelled by nobody") from error
+        return self._context
+
+    @enable_ki_protection
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        """The child task in which the services live, behind a shield."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as services:
+                    self._context._services = services
+                    task_status.started()
+                    await trio.sleep_forever()
+        finally:
+            self._context.shutdown()
+
+    @enable_ki_protection
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        context = self._context
+        context.shutdown()
+        ours = exc_value
+        rest = _without(exc_value, lambda error: isinstance(error, ContextTerminated) and error._context is context)
+        if rest is None:
+            try:
+                context._close_all()
+                await context._linger()
+            except BaseException as error:
+                rest = error
+        context._drop_all()
+        self._scope.cancel()
+        crash: BaseException | None = None
+        try:
+            await self._manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            crash = _alone(_without(group, lambda error: isinstance(error, trio.Cancelled)))
+        if crash is not None:
+            rest = _without(rest, lambda error: isinstance(error, trio.Cancelled))
+            if rest is None:
+                raise crash
+            if isinstance(rest, (KeyboardInterrupt, SystemExit)):
+                logger.error("a service task of the context crashed", exc_info=crash)
+            else:
+                raise BaseExceptionGroup("the body and the services of a context failed", [rest, crash])
+        if rest is None:
+            return True
+        if rest is ours:
+            return False
+        raise rest
+
+
+def _without(error: BaseException | None, unwanted: Callable[[BaseException], bool]) -> BaseException | None:
+    """The error, the same object if it has nothing unwanted; None if it has nothing else."""
+    if error is None or unwanted(error):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        removed, rest = error.split(unwanted)
+        return error if removed is None else rest
+    return error
+
+
+def _alone(error: BaseException | None) -> BaseException | None:
+    """What a group holds, if that is a single thing."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

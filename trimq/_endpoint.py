@@ -1,0 +1,152 @@
+"""Endpoint: what ``bind`` and ``connect`` return, and how the connector behind it stands.
+
+It only tells: the connector (a dialer, an acceptor, a join) sets its state; users read it and wait for it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from ._errors import ContextTerminated, SocketClosed
+from ._util import Bell, Pace, until
+
+__all__ = ["Endpoint", "EndpointState"]
+
+
+class EndpointState(enum.Enum):
+    """How a connector stands."""
+
+    CONNECTING = "connecting"
+    """An attempt is under way: names are looked up, a connection is being made."""
+    HANDSHAKING = "handshaking"
+    """The connection is there, the ZMTP handshake is under way."""
+    READY = "ready"
+    """Bound: it listens. Connected: there is a peer."""
+    WAITING = "waiting"
+    """An attempt failed or the connection was lost; the next attempt comes after a back-off."""
+    LOST = "lost"
+    """It has given up: a Pair whose peer went away, a refused inproc peer, no reconnects wanted."""
+    CLOSED = "closed"
+    """Unbound or disconnected, or its socket was closed."""
+
+
+_OVER = (EndpointState.LOST, EndpointState.CLOSED)
+
+
+class Endpoint:
+    """A place where a socket is bound or connected.
+
+    ``str(endpoint)`` is the resolved address: wildcards are filled in, so that it can be given to a
+    ``connect`` elsewhere. Given to ``connect`` as it is, a bound wildcard means loopback.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        bound: bool,
+        pace: Pace,
+        dial_address: str | None = None,
+        routing_id: bytes | None = None,
+    ) -> None:
+        self._address = address
+        self._dial_address = dial_address or address
+        self._bound = bound
+        self._pace = pace
+        self._routing_id = routing_id
+        self._state = EndpointState.READY if bound else EndpointState.CONNECTING
+        self._cause: Exception | None = None
+        self._fault: Exception | None = None  # a failure that does not pass by itself
+        self._faults = 0
+        self._ended_context: object = None
+        self._bell = Bell()
+        self._close: Callable[[], None] = lambda: None
+
+    def __str__(self) -> str:
+        return self._address
+
+    def __repr__(self) -> str:
+        verb = "bound" if self._bound else "connected"
+        return f"<Endpoint {self._address} ({verb}, {self._state.value})>"
+
+    @property
+    def bound(self) -> bool:
+        """True if it is bound, False if it is connected."""
+        return self._bound
+
+    @property
+    def state(self) -> EndpointState:
+        """How it stands now."""
+        return self._state
+
+    @property
+    def cause(self) -> Exception | None:
+        """The last failure: of an attempt, a handshake, or the connection. None while all is well."""
+        return self._cause
+
+    @property
+    def routing_id(self) -> bytes | None:
+        """The routing id by which a Router or Stream reaches this endpoint's peer, if it is known."""
+        return self._routing_id
+
+    def close(self) -> None:
+        """Unbinds (zmq_unbind) or disconnects (zmq_disconnect). Idempotent, never blocks.
+
+        The address is free at once. What is queued for the endpoint's peers lingers as the socket's
+        ``linger`` says; what was received from them already can still be received.
+        """
+        self._close()
+
+    async def ready(self) -> None:
+        """Waits until the endpoint is ready: at once where it is bound, else until there is a peer.
+
+        It waits through what may pass: a refused connection, an unreachable host, an unknown name, time-outs.
+        A cancellation leaves everything as it is.
+
+        Raises:
+          ProtocolError: the handshake with the peer failed, now or since the call.
+          SocketClosed: the endpoint or its socket was closed.
+          ContextTerminated: the context has ended.
+          OSError: the cause, if it has given up.
+        """
+        faults = self._faults
+
+        def test() -> bool:
+            if self._state is EndpointState.READY:
+                return True
+            if self._ended_context is not None:
+                error = ContextTerminated()
+                error._context = self._ended_context
+                raise error
+            if self._state is EndpointState.CLOSED:
+                raise SocketClosed(f"the endpoint {self._address} was closed")
+            if self._fault is not None:
+                raise self._fault.with_traceback(None)
+            if self._faults != faults and self._cause is not None:
+                raise self._cause.with_traceback(None)
+            if self._state is EndpointState.LOST:
+                raise (self._cause or SocketClosed(f"{self._address} has given up")).with_traceback(None)
+            return False
+
+        await until(test, self._bell, pace=self._pace)
+
+    # for the connectors
+
+    def _enter(self, state: EndpointState, cause: Exception | None = None, *, fault: bool = False) -> None:
+        """Sets the state; a fault is a failure that `ready` raises instead of waiting through it."""
+        if self._state in _OVER:
+            return
+        self._state = state
+        if state is EndpointState.READY:
+            self._cause = self._fault = None
+        elif cause is not None:
+            self._cause = cause
+            self._fault = cause if fault else None
+            self._faults += fault
+        self._bell.ring()
+
+    def _terminate(self, context: object) -> None:
+        """The context has ended."""
+        self._ended_context = context
+        self._bell.ring()

@@ -1,0 +1,17 @@
+"""The socket types, one file per pattern: a class is a composition of routing strategies over `_socket` and `_flow`."""
+
+from __future__ import annotations
+
+from ._dealer_router import Dealer, Router
+from ._pair import Pair
+from ._pipeline import Pull, Push
+from ._publish_subscribe import Pub, Sub, XPub, XSub
+from ._request_reply import Rep, Req
+from ._socket import Socket
+from ._stream import Stream
+
+__all__ = ["ALL_TYPES"]
+
+ALL_TYPES: tuple[type[Socket], ...] = (
+    Req, Rep, Dealer, Router, Pub, Sub, XPub, XSub, Push, Pull, Pair, Stream,
+)  # fmt: skip

@@ -1,0 +1,224 @@
+"""Dealer and Router: the asynchronous halves of request-reply (RFC 28)."""
+
+from __future__ import annotations
+
+import random
+from typing import Unpack
+
+from .._abc import PeerInfo
+from .._endpoint import Endpoint
+from .._errors import HostUnreachable, ProtocolError
+from .._message import Body, MessageLike, pack
+from .._options import Option, SocketOptions, boolean, frame, identity
+from .._remote import Remote
+from .._routing import ByIdentity
+from ._flow import Sending
+from ._patterns import Balanced, FairQueued
+
+__all__ = ["Dealer", "DealerOptions", "Router", "RouterOptions"]
+
+ROUTING_ID = "The id by which a Router peer knows this socket; empty lets the peer make one up (ZMQ_ROUTING_ID)."
+PROBE = "Whether to send an empty message on each new connection, for a Router to see (ZMQ_PROBE_ROUTER)."
+
+
+class DealerOptions(SocketOptions, total=False):
+    """The options of a Dealer."""
+
+    routing_id: bytes
+    probe_router: bool
+
+
+class RouterOptions(SocketOptions, total=False):
+    """The options of a Router."""
+
+    routing_id: bytes
+    probe_router: bool
+    mandatory: bool
+    handover: bool
+
+
+class Dealer(Balanced, FairQueued):
+    """Sends round-robin and receives from each peer in turn; peers are Rep, Dealer and Router (RFC 28, ZMQ_DEALER).
+
+    Messages pass as they are: to talk with a Rep, send an empty frame first. ``send`` waits while no peer has room.
+    """
+
+    socket_type = "DEALER"
+    _accepts = frozenset({"REP", "DEALER", "ROUTER"})
+    _announces_identity = True
+    _connects_once = True
+
+    routing_id = Option(b"", identity, ROUTING_ID)
+    probe_router = Option(False, boolean, PROBE)
+
+    def __init__(self, **options: Unpack[DealerOptions]) -> None:
+        super().__init__(**options)
+
+    def _linked(self, remote: Remote) -> None:
+        super()._linked(remote)
+        if self.probe_router:
+            remote.outbox.put(b"")
+
+
+class Addressed(FairQueued, Sending):
+    """Sends to the peer that a message's first frame names, and puts the sender's id first when receiving."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._by_id = ByIdentity(random.getrandbits(32))
+        self._take = self._take_addressed  # type: ignore[method-assign]
+        del self._take_many  # one by one: each has its own id
+
+    def connect(self, endpoint: str | Endpoint, *, routing_id: bytes | None = None) -> Endpoint:
+        """Connects to an endpoint; see `Socket.connect`.
+
+        Args:
+          endpoint: ``transport://address``, or what ``bind`` returned.
+          routing_id: the id by which this socket will address the peer there, whatever the peer says
+            (ZMQ_CONNECT_ROUTING_ID): messages to it queue at once, even before the peer is there.
+
+        Raises:
+          ValueError: a peer has this routing id already.
+        """
+        self._check_open()
+        if routing_id is not None:
+            routing_id = frame("routing_id", routing_id)
+            if not 1 <= len(routing_id) <= 255:
+                raise ValueError(f"a routing id is 1 to 255 bytes, not {len(routing_id)}")
+            if routing_id in self._by_id.remotes:
+                raise ValueError(f"a peer with the routing id {routing_id!r} is there already")
+        return self._context.connect(self, endpoint, routing_id)
+
+    def _pack(self, value: MessageLike) -> Body:
+        body = pack(value)
+        if isinstance(body, bytes):
+            name = type(self).__name__
+            raise ValueError(f"a {name}'s message is the peer's routing id and then a frame or more, not one frame")
+        return body
+
+    def _take_addressed(self) -> Body | None:
+        body = self._fair.take()
+        if body is None:
+            return None
+        assert self._fair.source is not None
+        routing_id = self._fair.source.routing_id
+        return [routing_id, body] if isinstance(body, bytes) else [routing_id, *body]
+
+    def _behind(self, item: Body) -> bool:
+        # Room belongs to one peer: only who waits for the same one is before us.
+        return any(waiter.want[0] == item[0] for waiter in self._senders)
+
+    def _serve_senders(self) -> None:
+        full: set[bytes] = set()
+        for waiter in list(self._senders):
+            routing_id = waiter.want[0]
+            if routing_id in full:
+                continue
+            try:
+                if not self._offer(waiter.want):
+                    full.add(routing_id)
+                    continue
+            except OSError as error:
+                del self._senders[waiter]
+                waiter.fail(error)
+            else:
+                del self._senders[waiter]
+                waiter.serve()
+
+    def _joined(self, remote: Remote) -> None:
+        super()._joined(remote)
+        if not remote.routing_id:
+            remote.routing_id = self._by_id.make_id()
+        self._by_id.add(remote)
+        self._roomy(remote)
+
+    def _left(self, remote: Remote) -> None:
+        super()._left(remote)
+        self._by_id.remove(remote)
+        self._serve_senders()
+
+    def _put(self, remote: Remote, item: Body) -> bool:
+        """Queues a message for its peer, without the id; False if there is no room, and then it will be told."""
+        outbox = remote.outbox
+        if len(outbox.queue) + outbox.held >= outbox.hwm:
+            outbox.writer_waits = True
+            return False
+        outbox.put(item[1] if len(item) == 2 else item[1:])  # type: ignore[arg-type]
+        return True
+
+
+class Router(Addressed):
+    """Sends to the peer that the first frame names; received messages begin with their sender's id (RFC 28, ZMQ_ROUTER).
+
+    Peers are Req, Dealer and Router. A peer's id is what it announces (its ``routing_id``), or five bytes made up
+    here, of which the first is zero. A message for an unknown peer, or one whose queue is full, is dropped and counted,
+    unless ``mandatory``: then ``send`` raises HostUnreachable, or waits for room. A peer that announces an id which is in
+    use is refused, unless ``handover``.
+    """
+
+    socket_type = "ROUTER"
+    _accepts = frozenset({"REQ", "DEALER", "ROUTER"})
+    _announces_identity = True
+
+    routing_id = Option(b"", identity, ROUTING_ID)
+    probe_router = Option(False, boolean, PROBE)
+    mandatory = Option(
+        False, boolean, "Whether to raise or wait where a message would be dropped (ZMQ_ROUTER_MANDATORY)."
+    )
+    handover = Option(False, boolean, "Whether a new peer takes over an id that is in use (ZMQ_ROUTER_HANDOVER).")
+
+    def __init__(self, **options: Unpack[RouterOptions]) -> None:
+        super().__init__(**options)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._unroutable = 0
+
+    def _offer(self, item: Body) -> bool:
+        remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
+        if remote is None:
+            if self.mandatory:
+                raise HostUnreachable(f"no peer has the routing id {item[0]!r}")
+            self._unroutable += 1
+        elif not self._put(remote, item):
+            if self.mandatory:
+                return False
+            remote.outbox.writer_waits = False
+            remote.dropped += 1
+        return True
+
+    def _sendable(self) -> bool:
+        if not self.mandatory:
+            return True
+        remotes = self._by_id.remotes.values()
+        if any(remote.outbox.room > 0 for remote in remotes):
+            return True
+        for remote in remotes:
+            remote.outbox.writer_waits = True
+        return False
+
+    def _joins_at_connect(self, remote: Remote) -> bool:
+        # zmq_connect(3): ready for a peer only once its handshake is complete, unless we named it ourselves
+        return bool(remote.routing_id) and super()._joins_at_connect(remote)
+
+    def _admit(self, remote: Remote, info: PeerInfo) -> None:
+        super()._admit(remote, info)
+        if remote.attached:
+            return  # connected again: it keeps its id
+        routing_id = remote.routing_id or info.identity
+        if not routing_id:
+            return
+        holder = self._by_id.remotes.get(routing_id)
+        if holder is not None:
+            if not self.handover:
+                raise ProtocolError(f"the routing id {routing_id!r} is in use by another peer (handover is off)")
+            self._by_id.remove(holder)
+            holder.routing_id = self._by_id.make_id()
+            self._by_id.add(holder)
+            self._dismiss(holder, 0)
+        remote.routing_id = routing_id
+
+    def _linked(self, remote: Remote) -> None:
+        super()._linked(remote)
+        if self.probe_router:
+            remote.outbox.put(b"")

@@ -1,0 +1,360 @@
+"""The verbs: how a call commits, waits its turn, and is handed what it waited for.
+
+A type gives `Sending` its `_offer` (queue this message, or say that there is no room) and `Receiving` its
+`_take` (the next message, or None). The commit is that one synchronous call: every checkpoint comes before it,
+nothing awaits after (promise 1). Lines are first come, first served: whoever brings room or messages serves
+the line at once, so that a call finds room or a message only if nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Iterator
+from itertools import islice
+from time import perf_counter
+from typing import Any, Self
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
+
+from .._message import Body, Message, MessageLike, pack, unpack
+from .._remote import Remote
+from .._util import Waiter, park, until
+from ._socket import Socket
+
+__all__ = ["Receiving", "Sending", "SendingMany", "wait_any"]
+
+_RUN = 1000  # messages that send_many queues between two looks at the clock
+
+
+class _Turn:
+    """What a send_many waits for: not that a message is queued, but that it is its turn to queue some."""
+
+    __slots__ = ("called",)
+
+    def __init__(self) -> None:
+        self.called = False
+
+
+def _no_room(item: Body) -> bool:
+    """The `_offer` of a socket that has ended."""
+    return False
+
+
+def _nothing() -> None:
+    """The `_take` of a socket that has ended."""
+
+
+def _none(limit: int = 0) -> Any:
+    """The `_room` and `_take_many` of a socket that has ended."""
+    return [] if limit else 0
+
+
+class Sending(Socket):
+    """What sockets have that can send."""
+
+    def _offer(self, item: Body) -> bool:
+        """Queues the message, or returns False if there is no room for it now.
+
+        Raises:
+          HostUnreachable, StateError: the message cannot be sent whatever the room. It is not queued.
+        """
+        raise NotImplementedError
+
+    def _sendable(self) -> bool:
+        """Whether a message would find room (some message, where that depends on the message)."""
+        raise NotImplementedError
+
+    def _pack(self, value: MessageLike) -> Body:
+        return pack(value)
+
+    def _behind(self, item: Body) -> bool:
+        """Whether this message must wait for those that wait already."""
+        return True
+
+    def _prepare(self) -> None:
+        """Sets up what the verbs need; before anything else of the class."""
+        super()._prepare()
+        self._senders: dict[Waiter, None] = {}
+
+    def _lines(self) -> Iterable[dict[Waiter, None]]:
+        yield from super()._lines()
+        yield self._senders
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._offer = _no_room  # type: ignore[method-assign]
+
+    def _roomy(self, remote: Remote) -> None:
+        self._serve_senders()
+        self._write_bell.ring()
+
+    def _serve_senders(self) -> None:
+        """Queues for those who wait, in order, as long as there is room."""
+        senders = self._senders
+        while senders:
+            waiter = next(iter(senders))
+            if isinstance(waiter.want, _Turn):
+                if not waiter.want.called and self._sendable():
+                    waiter.want.called = True
+                    waiter.serve()  # it stays at the head of the line until it has run
+                return
+            try:
+                if not self._offer(waiter.want):
+                    return
+            except OSError as error:
+                del senders[waiter]
+                waiter.fail(error)
+            else:
+                del senders[waiter]
+                waiter.serve()
+
+    @enable_ki_protection
+    async def send(self, value: MessageLike) -> None:
+        """Queues a message; waits while there is no room for it (or drops, as the type says).
+
+        Args:
+          value: one frame (``bytes``, ``bytearray``, ``memoryview``), or a sequence of frames. What is mutable
+            is copied now.
+
+        Raises:
+          ContextTerminated, SocketClosed: the socket has ended.
+          TypeError, ValueError: it is no message.
+
+        A cancelled send has queued nothing. Returning means queued, not written: see `flush`.
+        """
+        item = value if type(value) is bytes else self._pack(value)
+        if perf_counter() >= self._pace.due:
+            await self._pace.pause()
+        else:
+            await checkpoint_if_cancelled()
+        if (self._senders and self._behind(item)) or not self._offer(item):
+            self._check_open()
+            await park(Waiter(item), self._senders, self._pace, self._serve_senders)
+
+    @enable_ki_protection
+    def send_nowait(self, value: MessageLike) -> None:
+        """Queues a message if there is room now.
+
+        Raises:
+          trio.WouldBlock: there is none, or others wait for it; nothing was queued.
+          ContextTerminated, SocketClosed: the socket has ended.
+          TypeError, ValueError: it is no message.
+        """
+        item = value if type(value) is bytes else self._pack(value)
+        if (self._senders and self._behind(item)) or not self._offer(item):
+            self._check_open()
+            raise trio.WouldBlock
+
+    async def wait_sendable(self) -> None:
+        """Waits until there is room for a message, and takes none of it. A cancellation leaves no trace.
+
+        Raises:
+          ContextTerminated, SocketClosed: the socket has ended.
+        """
+
+        def test() -> bool:
+            self._check_open()
+            return not self._senders and self._sendable()
+
+        await until(test, self._write_bell, pace=self._pace)
+
+
+class SendingMany(Sending):
+    """What sockets have where room does not depend on the message."""
+
+    def _room(self) -> int:
+        """How many messages may be offered now without being refused."""
+        raise NotImplementedError
+
+    def _sendable(self) -> bool:
+        return self._room() > 0
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._room = _none  # type: ignore[method-assign]
+
+    def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
+        """Queues up to ``limit`` messages, no more than there is room for; returns how many it took."""
+        taken = 0
+        for value in islice(values, limit):
+            taken += 1
+            if not self._offer(value if type(value) is bytes else self._pack(value)):
+                self._check_open()
+                raise RuntimeError("the iterator given to send_many must not itself send on the socket")
+        return taken
+
+    @enable_ki_protection
+    async def send_many(self, values: Iterable[MessageLike]) -> None:
+        """Queues messages, as many as the iterable gives; waits whenever there is no room.
+
+        Room first, then ``next()``: a cancelled send_many has taken from the iterator exactly what it queued.
+        Other senders may come between its messages.
+
+        Raises:
+          ContextTerminated, SocketClosed: the socket has ended.
+          TypeError, ValueError: the iterator gave what is no message; what came before it is queued.
+        """
+        iterator = iter(values)
+        while True:
+            await self._pace.checkpoint()
+            limit = 0 if self._senders else self._room()
+            if not limit:
+                self._check_open()
+                waiter = Waiter(_Turn())
+                await park(waiter, self._senders, self._pace, self._serve_senders)
+                self._senders.pop(waiter, None)
+                limit = self._room()
+                if not limit:
+                    continue
+            limit = min(limit, _RUN)
+            try:
+                taken = self._offer_many(iterator, limit)
+            finally:
+                self._serve_senders()
+            if taken < limit:
+                return
+
+
+class Receiving(Socket):
+    """What sockets have that can receive."""
+
+    def _take(self) -> Body | None:
+        """The next message, or None if there is none."""
+        raise NotImplementedError
+
+    def _take_many(self, limit: int) -> list[Body]:
+        """Up to ``limit`` messages."""
+        batch: list[Body] = []
+        while len(batch) < limit and (body := self._take()) is not None:
+            batch.append(body)
+        return batch
+
+    def _receivable(self) -> bool:
+        """Whether there is something to take."""
+        raise NotImplementedError
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._receivers: dict[Waiter, None] = {}
+
+    def _lines(self) -> Iterable[dict[Waiter, None]]:
+        yield from super()._lines()
+        yield self._receivers
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._take = _nothing  # type: ignore[method-assign]
+        self._take_many = _none  # type: ignore[method-assign]
+
+    def _serve_receivers(self) -> None:
+        """Hands messages to those who wait, in order, as long as there are any."""
+        receivers = self._receivers
+        while receivers:
+            waiter = next(iter(receivers))
+            result: Any = self._take() if waiter.want == 0 else self._take_many(waiter.want)
+            if result is None or result == []:
+                return
+            del receivers[waiter]
+            waiter.serve(result)
+        self._read_bell.ring()
+
+    @enable_ki_protection
+    async def receive(self) -> Message:
+        """Takes the next message; waits for one if there is none.
+
+        Returns:
+          its frames, a list of its own.
+
+        Raises:
+          ContextTerminated, SocketClosed: the socket has ended.
+
+        A cancelled receive has taken nothing.
+        """
+        if perf_counter() >= self._pace.due:
+            await self._pace.pause()
+        else:
+            await checkpoint_if_cancelled()
+        body = self._take()
+        if body is None:
+            body = await self._wait_to_receive(0)
+        return [body] if type(body) is bytes else body  # type: ignore[return-value]
+
+    async def _wait_to_receive(self, want: int) -> Any:
+        self._check_open()
+        return await park(Waiter(want), self._receivers, self._pace)
+
+    @enable_ki_protection
+    def receive_nowait(self) -> Message:
+        """Takes the next message if there is one.
+
+        Raises:
+          trio.WouldBlock: there is none; nothing was taken.
+          ContextTerminated, SocketClosed: the socket has ended.
+        """
+        body = self._take()
+        if body is None:
+            self._check_open()
+            raise trio.WouldBlock
+        return [body] if type(body) is bytes else body  # type: ignore[return-value]
+
+    @enable_ki_protection
+    async def receive_many(self, max: int = 1000) -> list[Message]:
+        """Waits for a message, then takes what is there.
+
+        Args:
+          max: how many messages to take at most.
+
+        Returns:
+          one message or more, in order.
+
+        Raises:
+          ContextTerminated, SocketClosed: the socket has ended.
+
+        A cancelled receive_many has taken nothing.
+        """
+        if max < 1:
+            raise ValueError(f"max is the most messages to take, at least 1, not {max}")
+        await self._pace.checkpoint()
+        return unpack(self._take_many(max) or await self._wait_to_receive(max))
+
+    async def wait_receivable(self) -> None:
+        """Waits until there is a message, and takes nothing. A cancellation leaves no trace.
+
+        Raises:
+          ContextTerminated, SocketClosed: the socket has ended.
+        """
+
+        def test() -> bool:
+            self._check_open()
+            return self._receivable()
+
+        await until(test, self._read_bell, pace=self._pace)
+
+    def __aiter__(self) -> Self:
+        """Messages as they come; ends by ContextTerminated, SocketClosed or Cancelled, never by itself."""
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, Message]:
+        return self.receive()
+
+
+async def wait_any(*sockets: Receiving) -> list[Receiving]:
+    """Waits until at least one of these sockets has a message, and takes nothing.
+
+    Returns:
+      those that have one, in the order given.
+
+    Raises:
+      ContextTerminated, SocketClosed: one of the sockets has ended.
+
+    A cancellation leaves no trace.
+    """
+    if not sockets:
+        raise ValueError("wait_any waits for at least one socket")
+
+    def test() -> list[Receiving]:
+        for socket in sockets:
+            socket._check_open()
+        return [socket for socket in sockets if socket._receivable()]
+
+    return await until(test, *(socket._read_bell for socket in sockets), pace=sockets[0]._pace)

@@ -1,0 +1,34 @@
+"""Pair: the exclusive pair pattern (RFC 31)."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import trio
+
+from .._abc import PeerInfo
+from .._errors import ProtocolError
+from .._options import SocketOptions
+from .._remote import Remote
+from ._patterns import Balanced, FairQueued
+
+__all__ = ["Pair"]
+
+
+class Pair(Balanced, FairQueued, trio.abc.Channel[Any]):
+    """Talks to one peer, a Pair like itself (RFC 31, ZMQ_PAIR).
+
+    A second peer is refused while there is one. A connected Pair keeps trying until its first handshake; after a
+    loss its endpoint ends (state lost), and a new ``connect`` dials afresh. ``receive`` goes on waiting then.
+    """
+
+    socket_type = "PAIR"
+    _accepts = frozenset({"PAIR"})
+    _one_peer = True
+
+    def __init__(self, **options: Unpack[SocketOptions]) -> None:
+        super().__init__(**options)
+
+    def _admit(self, remote: Remote, info: PeerInfo) -> None:
+        if any(other is not remote for other in self._remotes):
+            raise ProtocolError("a Pair has one peer at a time, and this one has a peer (or is connecting to one)")

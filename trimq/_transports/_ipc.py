@@ -1,0 +1,252 @@
+"""ipc: connections within a machine over Unix sockets, by path or (Linux) by abstract name.
+
+A path is bound carefully: what somebody listens on, and what is no socket, is left alone; a socket file that
+nobody answers for is taken over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+import tempfile
+from contextlib import suppress
+
+import trio
+
+from .._abc import Listener, StreamTransport
+from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported
+from .._options import Settings
+from ._tcp import SocketListener, bind_error
+
+__all__ = ["IpcTransport"]
+
+# sizeof(sun_path), of which one byte is for the closing zero; libzmq counts an abstract name the same way.
+_LONGEST = 107 if sys.platform == "linux" else 103
+
+
+class IpcTransport(StreamTransport):
+    """Unix sockets: ``ipc:///path``, ``ipc://relative/path``, ``ipc://@abstract`` on Linux, ``ipc://*`` to bind."""
+
+    @property
+    def scheme(self) -> str:
+        """``ipc``."""
+        return "ipc"
+
+    def check(self, address: str, *, bind: bool) -> None:
+        """Checks the form and the length of a path, a name or ``*``.
+
+        Raises:
+          InvalidEndpoint: says what was wrong; ENAMETOOLONG is the number if that was it.
+          ProtocolNotSupported: the system has no Unix sockets.
+        """
+        if not hasattr(socket, "AF_UNIX"):
+            raise ProtocolNotSupported("this system's Python has no Unix sockets, which ipc needs; use tcp")
+        if address.startswith("*"):
+            if address != "*":
+                raise _invalid(address, f"'*' stands alone; for a file of that name write ipc://./{address}")
+            if not bind:
+                raise _invalid(address, "'*' is for bind, and connect needs the path that was bound: ipc:///tmp/name")
+            return
+        if not address:
+            raise _invalid(address, "there is no path; write ipc:///tmp/name")
+        if address == "@":
+            raise _invalid(address, "there is no name after '@'; write ipc://@name")
+        if address.startswith("@") and sys.platform != "linux":
+            raise _invalid(address, "abstract names ('@') are for Linux only; write a path, as ipc:///tmp/name")
+        name = _name(address)
+        if 0 in name[1:]:
+            raise _invalid(address, "a path holds no zero byte")
+        if len(name) > _LONGEST:
+            raise _too_long(address, name)
+
+    def bind(self, address: str, settings: Settings) -> Listener:
+        """Binds to a path, an abstract name, or with ``*`` to a path in a fresh directory of the user's own.
+
+        What stands at the path already: a socket that somebody listens on, or anything that is no socket (a link
+        included), stays untouched and is an AddressInUse; a socket file that refuses connections was left
+        behind, and is replaced. (Of two that find the same one in the same instant, the later may win.)
+
+        When the listener is closed, the file is removed if it is still the one made here, and the directory
+        with it if that was made here. The directory for ``*`` is made where `tempfile` makes them (TMPDIR).
+
+        Raises:
+          AddressInUse: see above; or the abstract name is taken.
+          InvalidEndpoint: see `check`; also if the directory for ``*`` has too long a path.
+          FileNotFoundError: the directory does not exist.
+          PermissionError: the directory may not be written to.
+          OSError: anything else that the system reports.
+        """
+        self.check(address, bind=True)
+        if address.startswith("@"):
+            return SocketListener(_listen(address, settings.backlog), f"ipc://{address}")
+        if address != "*":
+            return _PathListener(_listen(address, settings.backlog), address)
+        try:
+            directory = tempfile.mkdtemp(prefix="trimq-")  # 0700
+        except OSError as exc:
+            raise bind_error(exc, "ipc://*") from exc
+        try:
+            path = os.path.join(directory, "socket")
+            if len(_name(path)) > _LONGEST:
+                raise _too_long(path, _name(path))
+            return _PathListener(_listen(path, settings.backlog), path, directory)
+        except BaseException:
+            os.rmdir(directory)
+            raise
+
+    async def connect(self, address: str, settings: Settings) -> trio.SocketStream:
+        """Connects to a path or an abstract name. One attempt. A cancellation or a failure leaves no socket open.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          ConnectionRefusedError: nobody listens there any more.
+          BlockingIOError: the listener's backlog is full.
+          OSError: anything else that the system reports; every message names the endpoint.
+          InvalidEndpoint: see `check`.
+        """
+        self.check(address, bind=False)
+        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            try:
+                await sock.connect(_name(address))
+                _check_connected(sock)
+            except OSError as exc:
+                number = exc.errno or errno.EIO
+                raise OSError(number, f"cannot connect to ipc://{address}: {os.strerror(number)}") from exc
+        except BaseException:
+            sock.close()
+            raise
+        return trio.SocketStream(sock)
+
+    def peer_address(self, stream: trio.abc.Stream) -> str:
+        """``:uid:gid:pid`` of the peer on Linux, as they were when it connected; empty elsewhere."""
+        assert isinstance(stream, trio.SocketStream)
+        if sys.platform != "linux":
+            return ""
+        try:
+            credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        except OSError:
+            return ""
+        pid, uid, gid = struct.unpack("iII", credentials)  # unix(7): struct ucred
+        return f":{uid}:{gid}:{pid}"
+
+
+class _PathListener(SocketListener):
+    """A listener with a file, and perhaps a directory, to remove."""
+
+    def __init__(self, sock: socket.socket, path: str, directory: str | None = None) -> None:
+        super().__init__(sock, f"ipc://{path}")
+        self._path = os.path.abspath(path)  # the current directory may be another one by then
+        self._directory = directory
+        self._file: tuple[int, int] | None = _identity(path)
+
+    def close(self) -> None:
+        """Stops listening, and removes the file if it is still ours. Idempotent."""
+        file, self._file = self._file, None
+        # Before the socket is closed: until then, no other file can get our file's number.
+        if file is not None and _identity(self._path) == file:
+            with suppress(OSError):
+                os.unlink(self._path)
+        super().close()
+        if self._directory is not None:
+            with suppress(OSError):
+                os.rmdir(self._directory)
+            self._directory = None
+
+
+def _invalid(address: str, fault: str) -> InvalidEndpoint:
+    return InvalidEndpoint(f"{f'ipc://{address}'!r} is no ipc endpoint: {fault}")
+
+
+def _too_long(address: str, name: bytes) -> InvalidEndpoint:
+    return InvalidEndpoint(
+        f"{f'ipc://{address}'!r} is too long: the system takes {_LONGEST} bytes, and this has {len(name)}; "
+        f"use a shorter path, or one that is relative to the current directory",
+        errno.ENAMETOOLONG,
+    )
+
+
+def _name(address: str) -> bytes:
+    """The address as the system's calls take it: an abstract name begins with a zero byte."""
+    try:
+        name = os.fsencode(address)
+    except UnicodeEncodeError:
+        raise _invalid(address, "it cannot be encoded as a file's name") from None
+    return b"\0" + name[1:] if name.startswith(b"@") else name
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells a file from all others while it exists; None if there is none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _listen(address: str, backlog: int) -> socket.socket:
+    """A socket that listens there; what was left behind at a path is removed first."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            sock.bind(_name(address))
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE or address.startswith("@"):
+                raise
+            _remove_stale(address)
+            sock.bind(_name(address))
+        sock.listen(backlog)
+    except BaseException as exc:
+        sock.close()
+        if not isinstance(exc, OSError) or isinstance(exc, AddressInUse):
+            raise
+        directory = os.path.dirname(address)
+        if exc.errno == errno.ENOENT and directory:
+            raise FileNotFoundError(
+                errno.ENOENT, f"cannot bind ipc://{address}: there is no directory {directory!r}; make it first"
+            ) from exc
+        raise bind_error(exc, f"ipc://{address}") from exc
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Removes a socket file that nobody answers for.
+
+    Raises:
+      AddressInUse: it is something else.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return  # gone in between
+    if not stat.S_ISSOCK(status.st_mode):
+        raise AddressInUse(
+            f"cannot bind ipc://{path}: a file that is no socket is there; remove it, or use another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(_name(path))
+        except ConnectionRefusedError:
+            if _identity(path) == (status.st_dev, status.st_ino):
+                os.unlink(path)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as exc:  # its backlog is full, it is of another kind, we may not connect: somebody's
+            raise AddressInUse(f"cannot bind ipc://{path}: a socket is there, and answers {exc.strerror!r}") from exc
+    raise AddressInUse(f"cannot bind ipc://{path}: somebody listens there; use another path, or end that program")
+
+
+def _check_connected(sock: trio.socket.SocketType) -> None:
+    """A Unix socket that found a full backlog is not connected, and trio does not tell."""
+    try:
+        sock.getpeername()
+    except OSError as exc:
+        if exc.errno == errno.ENOTCONN:
+            raise BlockingIOError(errno.EAGAIN, "the listener's backlog is full") from exc
+        raise

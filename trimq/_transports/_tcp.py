@@ -1,0 +1,376 @@
+"""tcp: connections to addresses and names, listeners on addresses and interfaces.
+
+What an address means is `parse_tcp`'s business; here it meets the system. `SocketListener` and `bind_error`
+also serve the other transports whose streams are the system's sockets.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import trio
+
+from .._abc import Listener, StreamTransport
+from .._address import TcpAddress, parse_tcp
+from .._errors import AddressInUse, AddressNotAvailable, InvalidEndpoint, NoSuchDevice, ZMQError
+from .._options import Settings
+
+if sys.platform == "linux":
+    import fcntl
+
+__all__ = ["SocketListener", "TcpTransport", "bind_error"]
+
+_Place: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""A family, and an address as the system's calls take it."""
+
+_ALL_IPV4 = "0.0.0.0"  # noqa: S104 - only where the user said '*'
+_STAGGER = 0.25  # seconds before the next address is tried beside one that does not answer (RFC 8305, 5)
+# What the system says where it has no IPv6: none built in, or switched off.
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EADDRNOTAVAIL, errno.ENOPROTOOPT)
+
+
+class TcpTransport(StreamTransport):
+    """TCP over IPv4 and IPv6."""
+
+    @property
+    def scheme(self) -> str:
+        """``tcp``."""
+        return "tcp"
+
+    def check(self, address: str, *, bind: bool) -> None:
+        """Checks the address's form; see `parse_tcp`.
+
+        Raises:
+          InvalidEndpoint: says what was wrong and what would be right.
+        """
+        parse_tcp(address, bind=bind)
+
+    def dial_address(self, bound: str) -> str:
+        """``bound``, with loopback in place of an address that stands for all."""
+        host, _, port = bound.rpartition(":")
+        return f"{ {_ALL_IPV4: '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
+
+    def peer_address(self, stream: trio.abc.Stream) -> str:
+        """The peer's numeric host, IPv4 as IPv4 even on a dual-stack socket; empty if the connection is gone."""
+        assert isinstance(stream, trio.SocketStream)
+        try:
+            host = _host(stream.socket.getpeername())
+        except OSError:
+            return ""
+        mapped = host.removeprefix("::ffff:")
+        return host if ":" in mapped else mapped
+
+    def bind(self, address: str, settings: Settings) -> Listener:
+        """Binds to an address of this machine, to an interface's first address, or with ``*`` to all addresses.
+
+        No name is looked up. With ``settings.ipv6``, ``*`` is one socket for IPv6 and IPv4, and reads
+        ``0.0.0.0`` in the listener's address, since every peer can use that.
+
+        Raises:
+          AddressInUse: something listens there.
+          AddressNotAvailable: the address is not one of this machine's.
+          NoSuchDevice: no interface has this name, or none with an address that may be used here.
+          PermissionError: the port is reserved to the administrator.
+          InvalidEndpoint: see `parse_tcp`.
+          OSError: anything else that the system reports.
+        """
+        endpoint = f"tcp://{address}"
+        where = parse_tcp(address, bind=True)
+        place, *others = _places(where, settings.ipv6, endpoint)
+        try:
+            try:
+                sock = _listen(place, settings.backlog)
+            except OSError as exc:
+                if not (where.wildcard and others and exc.errno in _NO_IPV6):
+                    raise
+                sock = _listen(others[0], settings.backlog)
+            host, port = _host(sock.getsockname()), sock.getsockname()[1]
+        except OSError as exc:
+            raise bind_error(exc, endpoint) from exc
+        host = _ALL_IPV4 if where.wildcard else f"[{host}]" if ":" in host else host
+        return SocketListener(sock, f"tcp://{host}:{port}", keepalive=settings.tcp_keepalive)
+
+    async def connect(self, address: str, settings: Settings) -> trio.SocketStream:
+        """Connects to the first address of the host that answers, as RFC 8305 has it. One attempt.
+
+        A cancellation or a failure leaves no socket open.
+
+        Raises:
+          socket.gaierror: the name has no address.
+          OSError: no address could be connected to; names the endpoint, and the cause for each address.
+          NoSuchDevice: no interface has the name of the source or the zone.
+          InvalidEndpoint: see `parse_tcp`; also IPv6 where ``settings.ipv6`` is off.
+        """
+        endpoint = f"tcp://{address}"
+        to = parse_tcp(address, bind=False)
+        targets = await _look_up(to, settings.ipv6, endpoint)
+        sources = None if to.source is None else _places(to.source, settings.ipv6, endpoint)
+        failures: list[tuple[_Place, OSError]] = []
+        sock = await _race(targets, sources, failures)
+        if sock is None:
+            raise _connect_error(endpoint, failures)
+        if settings.tcp_keepalive:
+            _keep_alive(sock)
+        return trio.SocketStream(sock)
+
+
+class SocketListener(Listener):
+    """A listening socket of the system.
+
+    Args:
+      sock: bound and listening; belongs to the listener from now on.
+      address: the resolved endpoint.
+      keepalive: whether the accepted connections probe an idle peer.
+    """
+
+    def __init__(self, sock: socket.socket, address: str, *, keepalive: bool = False) -> None:
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        self._address = address
+        self._keepalive = keepalive
+
+    @property
+    def address(self) -> str:
+        """The resolved endpoint."""
+        return self._address
+
+    async def accept(self) -> trio.SocketStream:
+        """Waits for the next connection. A peer that is gone before it was accepted is passed over.
+
+        Raises:
+          OSError: the system is out of descriptors or memory; later it may succeed.
+          trio.ClosedResourceError: the listener was closed.
+        """
+        stream = await self._listener.accept()
+        if self._keepalive:
+            _keep_alive(stream.socket)
+        return stream
+
+    def close(self) -> None:
+        """Stops listening, and wakes `accept`. Idempotent."""
+        self._listener.socket.close()
+
+
+def bind_error(exc: OSError, endpoint: str) -> OSError:
+    """What the system said about a bind, as the error that trimq raises for it."""
+    match exc.errno:
+        case errno.EADDRINUSE:
+            return AddressInUse(f"cannot bind {endpoint}: something is bound there already")
+        case errno.EADDRNOTAVAIL:
+            return AddressNotAvailable(
+                f"cannot bind {endpoint}: it is no address of this machine; bind one of its own, or '*' for all of them"
+            )
+        case errno.ENODEV:
+            return NoSuchDevice(f"cannot bind {endpoint}: there is no such interface")
+        case _:  # makes a PermissionError of EACCES, and so on
+            return OSError(exc.errno, f"cannot bind {endpoint}: {_reason(exc)}")
+
+
+def _reason(exc: OSError) -> str:
+    # Not the text of the exception, unless it is ours: trio's repeats the address.
+    return str(exc) if exc.errno is None or isinstance(exc, ZMQError) else os.strerror(exc.errno)
+
+
+def _host(name: tuple[Any, ...]) -> str:
+    """The numeric host of a socket's name, with its zone."""
+    host: str = name[0]
+    if len(name) == 4 and name[3] and "%" not in host:
+        with suppress(OSError):
+            return f"{host}%{socket.if_indextoname(name[3])}"
+    return host
+
+
+def _keep_alive(sock: trio.socket.SocketType) -> None:
+    with suppress(OSError):  # some systems refuse once the peer has closed; reading will tell
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def _listen(place: _Place, backlog: int) -> socket.socket:
+    family, name = place
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if sys.platform == "win32":  # there, SO_REUSEADDR would share the port with whoever has it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(name)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+# Addresses of this machine
+
+
+def _places(where: TcpAddress, ipv6: bool, endpoint: str) -> list[_Place]:
+    """Where to bind, best first; without looking up any name."""
+    if where.wildcard:
+        both: list[_Place] = [(socket.AF_INET6, ("::", where.port, 0, 0)), (socket.AF_INET, (_ALL_IPV4, where.port))]
+        return both if ipv6 else both[1:]
+    if where.version == 4:
+        return [(socket.AF_INET, (where.host, where.port))]
+    if where.version == 6:
+        if not ipv6:
+            raise NoSuchDevice(f"cannot use {endpoint}: {_IPV6_IS_OFF}")
+        return [(socket.AF_INET6, (where.host, where.port, 0, _scope(where.zone, endpoint)))]
+    found = _interface(where.host)
+    places: list[_Place] = [
+        (family, (host, where.port) if family == socket.AF_INET else (host, where.port, 0, scope))
+        for family, host, scope in found
+        if ipv6 or family == socket.AF_INET
+    ]
+    if not places:
+        if found:
+            what = f"interface {where.host!r} has only IPv6 addresses, and {_IPV6_IS_OFF}"
+        elif sys.platform != "linux":
+            what = f"{where.host!r} is no address, and interfaces are looked up on Linux only; write the address"
+        else:
+            what = (
+                f"no interface with an address is called {where.host!r}, and names of hosts are not looked up here; "
+                f"write an address (127.0.0.1 for this machine alone), an interface, or '*' for all addresses"
+            )
+        raise NoSuchDevice(f"cannot use {endpoint}: {what}")
+    return places
+
+
+_IPV6_IS_OFF = "IPv6 is off for this socket; set ipv6=True, or use an IPv4 address"
+
+
+def _scope(zone: str, endpoint: str) -> int:
+    """The number of a zone; 0 if there is none."""
+    if not zone:
+        return 0
+    if zone.isdecimal() and int(zone) < 2**32:
+        return int(zone)
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError:
+        raise NoSuchDevice(f"cannot use {endpoint}: no interface is called {zone!r}") from None
+
+
+def _interface(name: str) -> list[tuple[socket.AddressFamily, str, int]]:
+    """The addresses of an interface with their scopes: IPv4 first, link-local last."""
+    found: list[tuple[socket.AddressFamily, str, int]] = []
+    if sys.platform != "linux" or len(name) > 15:  # IFNAMSIZ
+        return found
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, suppress(OSError):
+        # netdevice(7): struct ifreq is a name of 16 bytes and a struct sockaddr_in
+        answer = fcntl.ioctl(sock, 0x8915, struct.pack("40s", name.encode()))  # SIOCGIFADDR
+        found.append((socket.AF_INET, socket.inet_ntoa(answer[20:24]), 0))
+    with suppress(OSError), open("/proc/net/if_inet6", encoding="ascii") as lines:
+        rows = [row for row in map(str.split, lines) if row[5] == name]
+        for address, index, _, scope, *_ in sorted(rows, key=lambda row: row[3] == "20"):  # link-local
+            host = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))
+            found.append((socket.AF_INET6, host, int(index, 16) if scope == "20" else 0))
+    return found
+
+
+# Connecting
+
+
+async def _look_up(to: TcpAddress, ipv6: bool, endpoint: str) -> list[_Place]:
+    """The addresses to connect to, in the order to try them."""
+    if to.version == 6:
+        if not ipv6:
+            raise InvalidEndpoint(f"cannot connect to {endpoint}: {_IPV6_IS_OFF}")
+        return [(socket.AF_INET6, (to.host, to.port, 0, _scope(to.zone, endpoint)))]
+    if to.version == 4:
+        return [(socket.AF_INET, (to.host, to.port))]
+    family = socket.AF_UNSPEC if ipv6 else socket.AF_INET
+    try:
+        found = await trio.socket.getaddrinfo(to.host, to.port, family, socket.SOCK_STREAM)
+        if not found:  # a resolver of the user's own
+            raise socket.gaierror(socket.EAI_NONAME, "the resolver gave none")
+    except socket.gaierror as exc:
+        raise socket.gaierror(
+            exc.errno, f"cannot connect to {endpoint}: no address was found for {to.host!r}: {exc.strerror}"
+        ) from exc
+    targets: list[_Place] = [(entry[0], entry[4]) for entry in found]
+    for i, (family, _) in enumerate(targets):
+        if family != targets[0][0]:  # RFC 8305, 4: the second attempt is of the other family
+            targets.insert(1, targets.pop(i))
+            break
+    return targets
+
+
+async def _race(
+    targets: list[_Place], sources: list[_Place] | None, failures: list[tuple[_Place, OSError]]
+) -> trio.socket.SocketType | None:
+    """The socket that connects first: the next address is tried when the one before fails or takes long."""
+    won: list[trio.socket.SocketType] = []
+
+    @trio.lowlevel.enable_ki_protection
+    async def attempt(target: _Place, failed: trio.Event) -> None:
+        try:
+            sock = await _open(target, sources)
+        except OSError as exc:
+            failures.append((target, exc))
+            failed.set()
+            return
+        won.append(sock)
+        nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for target in targets:
+                failed = trio.Event()
+                nursery.start_soon(attempt, target, failed)
+                with trio.move_on_after(_STAGGER):
+                    await failed.wait()
+        return won.pop() if won else None
+    finally:
+        for sock in won:  # a second one in the same tick, or all of a race that was cancelled from outside
+            sock.close()
+
+
+async def _open(target: _Place, sources: list[_Place] | None) -> trio.socket.SocketType:
+    """Connects one socket to one address; leaves none open if that fails."""
+    family, name = target
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sources is not None:
+            await _bind_source(sock, family, sources)
+        await sock.connect(name)
+        # On loopback the system may choose for our port the very one that we want to reach, and join us to ourselves.
+        if sock.getsockname() == sock.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens there")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _bind_source(sock: trio.socket.SocketType, family: int, sources: list[_Place]) -> None:
+    for source_family, name in sources:
+        if source_family == family:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                await sock.bind(name)
+            except OSError as exc:
+                raise ZMQError(f"the source, {name[0]} port {name[1]}: {_reason(exc)}", exc.errno) from exc
+            return
+    version = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+    raise AddressNotAvailable(f"the source has no {version.get(socket.AddressFamily(family))} address")
+
+
+def _connect_error(endpoint: str, failures: list[tuple[_Place, OSError]]) -> OSError:
+    """One error for all attempts, with the number of the last."""
+    _, last = failures[-1]
+    if len(failures) == 1:
+        error = OSError(last.errno, f"cannot connect to {endpoint}: {_reason(last)}")
+        error.__cause__ = last
+    else:
+        causes = "; ".join(f"{name[0]}: {_reason(exc)}" for (_, name), exc in failures)
+        error = OSError(last.errno, f"cannot connect to {endpoint}: {causes}")
+        error.__cause__ = ExceptionGroup(f"attempts to connect to {endpoint}", [exc for _, exc in failures])
+    failures.clear()  # their tracebacks refer to this list
+    return error

@@ -1,0 +1,170 @@
+"""Small tools for waiting and yielding that every room with tasks uses.
+
+- `Pace`: when a call that did not have to wait yields to the scheduler all the same.
+- `Waiter` and `park`: a call in line for something that will be handed to it.
+- `Bell` and `until`: a call that waits for a level, and takes nothing.
+
+Nothing here knows of sockets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, TypeVar
+
+import trio
+from trio.lowlevel import Abort, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+
+__all__ = ["Bell", "Pace", "Waiter", "park", "until"]
+
+T = TypeVar("T")
+
+_SLICE = 500e-6  # seconds that other tasks wait for all of trimq's ready calls together
+_FLOOR = 10e-6  # seconds: below this, switching tasks would cost more than it gives
+
+
+class Pace:
+    """Amortised checkpoints: a yield costs 3 us, a message a tenth of that (design, rules of speed).
+
+    One for all contexts of a run. The half millisecond belongs to the run: at each tick it is divided by the
+    number of calls that yielded in the tick before, so that a hundred busy loops take no longer than one.
+    The clock is `time.perf_counter`, since trio's may be a mock that stands still.
+
+    Args:
+      strict: every call is a full checkpoint, as trio's own calls are.
+    """
+
+    __slots__ = ("_share", "_strict", "_tick", "_yields", "due")
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.due = -math.inf  # when the next call has to yield
+        self._strict = strict
+        self._share = _SLICE
+        self._tick = 0
+        self._yields = 0
+
+    async def checkpoint(self) -> None:
+        """Checks for cancellation, and yields if it is time."""
+        if perf_counter() >= self.due:
+            await self.pause()
+        else:
+            await checkpoint_if_cancelled()
+
+    async def pause(self) -> None:
+        """Yields, and checks for cancellation."""
+        self._yields += 1
+        tick = self._tick
+        await trio.lowlevel.checkpoint()
+        if tick == self._tick:  # the first to come back in a new tick
+            self._tick += 1
+            self._share = max(_FLOOR, _SLICE / self._yields)
+            self._yields = 0
+        self.woken()
+
+    def woken(self) -> None:
+        """The calling task has just been scheduled: it may go on for its share."""
+        if not self._strict:
+            self.due = perf_counter() + self._share
+
+
+class Waiter:
+    """A call that waits in line until somebody hands it its result, or an error."""
+
+    __slots__ = ("error", "result", "served", "task", "want")
+
+    def __init__(self, want: Any) -> None:
+        self.task = current_task()
+        self.want = want
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.served = False
+
+    def serve(self, result: Any = None) -> None:
+        """Hands over the result. From now on the call returns it, even if it is cancelled in this tick."""
+        self.result = result
+        self.served = True
+        reschedule(self.task)
+
+    def fail(self, error: BaseException) -> None:
+        """Lets the call raise."""
+        self.error = error
+        if not self.served:
+            reschedule(self.task)
+
+
+async def park(waiter: Waiter, line: dict[Waiter, None], pace: Pace, left: Callable[[], object] | None = None) -> Any:
+    """Waits at the end of the line; whoever serves the waiter takes it out of the line.
+
+    A cancellation takes it out without a trace, and then calls ``left``. An error yields to a cancellation.
+    """
+    line[waiter] = None
+
+    def abort(_: object) -> Abort:
+        del line[waiter]
+        if left is not None:
+            left()
+        return Abort.SUCCEEDED
+
+    await wait_task_rescheduled(abort)
+    pace.woken()
+    if waiter.error is not None:
+        await checkpoint_if_cancelled()
+        raise waiter.error
+    return waiter.result
+
+
+class Bell:
+    """Rung when a level may have changed; wakes all that wait for it, to look again."""
+
+    __slots__ = ("_sleepers",)
+
+    def __init__(self) -> None:
+        self._sleepers: dict[_Sleeper, None] = {}
+
+    def ring(self) -> None:
+        """Wakes everybody. Costs next to nothing when nobody waits."""
+        if self._sleepers:
+            sleepers, self._sleepers = self._sleepers, {}
+            for sleeper in sleepers:
+                sleeper.wake()
+
+
+class _Sleeper:
+    __slots__ = ("awake", "task")
+
+    def __init__(self) -> None:
+        self.task = current_task()
+        self.awake = False
+
+    def wake(self) -> None:
+        if not self.awake:
+            self.awake = True
+            reschedule(self.task)
+
+
+async def until(test: Callable[[], T], *bells: Bell, pace: Pace) -> T:
+    """Waits until ``test()`` is true, looking again whenever one of the bells rings; returns what it gave.
+
+    What the test found is still so when this returns. An error that the test raises yields to a cancellation.
+    A cancellation leaves no trace.
+    """
+    await pace.checkpoint()
+    while not (found := test()):
+        sleeper = _Sleeper()
+        for bell in bells:
+            bell._sleepers[sleeper] = None
+
+        def abort(_: object, sleeper: _Sleeper = sleeper) -> Abort:
+            sleeper.awake = True
+            return Abort.SUCCEEDED
+
+        try:
+            await wait_task_rescheduled(abort)
+        finally:
+            for bell in bells:
+                bell._sleepers.pop(sleeper, None)
+        pace.woken()
+        await checkpoint_if_cancelled()
+    return found

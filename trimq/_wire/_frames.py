@@ -1,0 +1,387 @@
+"""Frames and messages of ZMTP 2.0 to 3.1: ``flags size body`` (RFC 23, 37). The hot path.
+
+Encoding takes the items of a batch and gives as few buffers as it can without copying a large frame;
+decoding takes reads as they come and gives items. What a command means is asked of whoever owns the decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import repeat
+from struct import Struct
+from typing import Any
+
+from .._errors import ProtocolError
+from .._message import Item, Shared, Subscription
+from ._commands import subscription
+
+__all__ = [
+    "COMMAND",
+    "LARGE",
+    "LONG",
+    "MAX_COMMAND",
+    "MAX_FRAMES",
+    "Decoder",
+    "check_header",
+    "command_frame",
+    "encode",
+    "subscription_as_command",
+    "subscription_as_message",
+]
+
+MORE = 1
+LONG = 2
+COMMAND = 4
+
+LARGE = 65536
+"""A frame of this many bytes is written from where it is; smaller ones are copied into one buffer."""
+
+MAX_FRAMES = 65536
+"""Frames in one message. No RFC says; without a limit a peer that never ends a message takes all memory."""
+
+MAX_COMMAND = 65536 + 1024
+"""Bytes of a command that are accepted whatever the limit for messages is: a READY with all its metadata."""
+
+_MAX_SIZE = 2**63 - 1  # RFC 23, 37
+
+
+# encoding
+
+
+def _header(flags: int, size: int) -> bytes:
+    if size < 256:
+        return bytes((flags, size))
+    return bytes((flags | LONG,)) + size.to_bytes(8, "big")
+
+
+# Prebuilt headers for the sizes that come by the million; a size beyond is an IndexError.
+_PREBUILT = 2048
+_LAST = tuple(_header(0, size) for size in range(_PREBUILT))
+_MORE = tuple(_header(MORE, size) for size in range(_PREBUILT))
+
+
+def command_frame(body: bytes) -> bytes:
+    """A command with its frame."""
+    return _header(COMMAND, len(body)) + body
+
+
+def subscription_as_command(item: Subscription) -> bytes:
+    """A subscription as ZMTP 3.1 has it (RFC 37)."""
+    return command_frame(subscription(item.topic, item.subscribe))
+
+
+def subscription_as_message(item: Subscription) -> bytes:
+    """A subscription as ZMTP 2.0 and 3.0 have it: the message ``01 topic`` or ``00 topic``.
+
+    The size is that of the body, topic and one byte. (libzmq takes the topic's, and with 255 bytes of
+    topic sends a long size without saying so.)
+    """
+    return _header(0, len(item.topic) + 1) + (b"\1" if item.subscribe else b"\0") + item.topic
+
+
+def encode(items: Sequence[Item], form: Callable[[Subscription], bytes] = subscription_as_command) -> list[bytes]:
+    """Items as buffers to write one after the other.
+
+    Args:
+      items: messages, subscriptions, shared messages.
+      form: how this peer takes subscriptions, frame included.
+
+    Returns:
+      Small frames joined, frames from `LARGE` on as they are.
+    """
+    # A run of plain messages of one small frame, without a branch per message: headers and bodies take
+    # turns in one list. A frame too long for the table is an IndexError; what is not bytes is a TypeError, from
+    # len or at the latest from join, which looks at all types before it copies anything.
+    if len(items) > 7 and type(items[0]) is bytes and type(items[-1]) is bytes:
+        headers = _LAST
+        try:
+            parts: list[Any] = [b""] * (2 * len(items))
+            parts[0::2] = [headers[len(item)] for item in items]  # type: ignore[arg-type]
+            parts[1::2] = items
+            return [b"".join(parts)]
+        except (IndexError, TypeError):
+            pass
+    return _encode_any(items, form)
+
+
+def _encode_any(items: Sequence[Item], form: Callable[[Subscription], bytes]) -> list[bytes]:
+    buffers: list[bytes] = []
+    parts: list[bytes] = []
+    append = parts.append
+    for item in items:
+        if type(item) is bytes:
+            size = len(item)
+            if size < _PREBUILT:
+                append(_LAST[size])
+                append(item)
+            elif size < LARGE:
+                append(_header(0, size))
+                append(item)
+            else:
+                _large(0, item, parts, buffers)
+        elif type(item) is list:
+            left = len(item)
+            for frame in item:
+                left -= 1
+                size = len(frame)
+                if size < _PREBUILT:
+                    append(_MORE[size] if left else _LAST[size])
+                    append(frame)
+                elif size < LARGE:
+                    append(_header(MORE if left else 0, size))
+                    append(frame)
+                else:
+                    _large(MORE if left else 0, frame, parts, buffers)
+        elif isinstance(item, Shared):
+            # Its bytes are those of a clear ZMTP 2.0 to 3.1 peer; other framings and ciphers encode `item.item`.
+            if item.encoded is None:
+                item.encoded = _encode_any([item.item], form)
+            for buffer in item.encoded:
+                if len(buffer) < LARGE:
+                    append(buffer)
+                else:
+                    _flush(parts, buffers)
+                    buffers.append(buffer)
+        elif isinstance(item, Subscription):
+            append(form(item))
+        else:
+            raise TypeError(f"not an item: {item!r}")
+    _flush(parts, buffers)
+    return buffers
+
+
+def _large(flags: int, frame: bytes, parts: list[bytes], buffers: list[bytes]) -> None:
+    parts.append(_header(flags, len(frame)))
+    _flush(parts, buffers)
+    buffers.append(frame)
+
+
+def _flush(parts: list[bytes], buffers: list[bytes]) -> None:
+    if parts:
+        buffers.append(b"".join(parts))
+        parts.clear()
+
+
+# decoding
+
+
+def check_header(flags: int, size: int, max_message_size: int) -> None:
+    """Refuses a frame by its header, before anything of its body is kept."""
+    # libzmq ignores the reserved bits and MORE on a command, and sends neither. Who sends them is out of
+    # step, and its next header would be whatever comes along.
+    if flags > 7:
+        raise ProtocolError(f"the peer sent a frame with reserved flags: 0x{flags:02x}")
+    if flags & COMMAND:
+        if flags & MORE:
+            raise ProtocolError("the peer sent a command frame with the MORE flag")
+        # A limit for messages must not stop READY, SUBSCRIBE or PING (in libzmq it does).
+        max_message_size = max(max_message_size, MAX_COMMAND)
+    if size > max_message_size:
+        raise ProtocolError(
+            f"the peer sent a frame of {size} bytes; "
+            + ("RFC 37 allows 2^63-1" if size > _MAX_SIZE else f"at most {max_message_size} are accepted")
+        )
+
+
+_RUN = 32  # messages that are decoded at one go
+_RUN_FROM = 1024  # bytes that must be there before a run is looked for
+_PATIENCE = 4096  # messages, at most, until it is looked for again after a failure
+_ZEROS = bytes(_RUN)
+_long_size: Callable[[bytes, int], tuple[int]] = Struct(">Q").unpack_from
+
+
+@lru_cache(maxsize=256)
+def _run_of(size: int) -> tuple[bytes, Callable[[bytes, int], tuple[bytes, ...]]]:
+    """What the sizes in a run look like, and what takes it apart."""
+    return bytes([size]) * _RUN, Struct(f"2x{size}s" * _RUN).unpack_from
+
+
+class Decoder:
+    """One connection's frames in, items out.
+
+    What was fed is never joined, but for the pieces of one frame, once it is complete. Nothing is
+    allocated because a header announces it.
+
+    Args:
+      max_message_size: the most bytes in one frame of a message (libzmq too counts by the frame).
+      command: takes a command's body; returns the item that it is, or None. May raise ProtocolError.
+    """
+
+    def __init__(self, max_message_size: float, command: Callable[[bytes], Item | None]) -> None:
+        self._limit = _MAX_SIZE if max_message_size >= _MAX_SIZE else math.floor(max_message_size)
+        # The flags of the common case, a message of one short frame: it needs no other check if no limit is shorter.
+        self._plain = 0 if self._limit >= 255 else -1
+        self._command = command
+        self._fed: deque[bytes] = deque()
+        self._data = b""  # what is being decoded,
+        self._pos: int = 0  # from here on
+        self._rest = b""  # the beginning of a header, 8 bytes at most
+        self._frames: list[bytes] | None = None  # of a message that has not ended
+        self._pieces: list[bytes | bytearray] = []  # of a frame that is not complete,
+        self._missing = 0  # how many bytes it needs,
+        self._flags = 0  # and its flags
+        self._wait = 0  # messages until a run is looked for again
+        self._next_wait = _RUN
+        self._error: ProtocolError | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Takes bytes of the peer; only stores them."""
+        if data:
+            self._fed.append(data)
+
+    def decode(self, limit: int) -> list[Item]:
+        """Up to ``limit`` items; fewer means that it needs more bytes, or that the next call raises.
+
+        Commands that are no items do not count; there are no more of them than the bytes that were fed hold.
+
+        Raises:
+          ProtocolError: what comes next is no frame, or a command that breaks the protocol. Again on each call.
+        """
+        if self._error is not None:
+            raise self._error
+        out: list[Item] = []
+        try:
+            while len(out) < limit and (self._pos < len(self._data) or self._load(out)):
+                done = len(out)
+                if self._wait > 0:
+                    self._decode_frames(out, min(limit - done, self._wait))
+                    self._wait -= len(out) - done
+                else:
+                    self._decode_run(out, limit)
+                    self._decode_frames(out, limit - len(out))
+        except ProtocolError as error:
+            self._error = error
+            self._fed.clear()
+            self._data, self._frames, self._pieces = b"", None, []
+            if not out:
+                raise
+        return out
+
+    def _decode_frames(self, out: list[Item], room: int) -> None:
+        """Decodes the data frame by frame, ``room`` of them or up to a command or the end; sets what is left aside."""
+        data, pos, limit, frames, append = self._data, self._pos, self._limit, self._frames, out.append
+        end = len(data)
+        plain = self._plain if frames is None else -1
+        try:
+            for _ in repeat(None, room):
+                size = data[pos + 1]
+                flags = data[pos]
+                start = pos + 2
+                if flags == plain:
+                    stop = start + size
+                    if stop > end:
+                        break
+                    append(data[start:stop])
+                    pos = stop
+                    continue
+                if flags & LONG:
+                    start = pos + 9
+                    if start > end:
+                        raise IndexError
+                    (size,) = _long_size(data, pos + 1)
+                if flags >= COMMAND or size > limit:
+                    check_header(flags, size, limit)
+                stop = start + size
+                if stop > end or flags >= COMMAND:
+                    break
+                if flags & MORE:
+                    if frames is None:
+                        frames, plain = [], -1
+                    elif len(frames) >= MAX_FRAMES - 1:
+                        raise _too_many_frames()
+                    frames.append(data[start:stop])
+                elif frames is None:
+                    append(data[start:stop])
+                else:
+                    frames.append(data[start:stop])
+                    append(frames)
+                    frames, plain = None, self._plain
+                pos = stop
+            else:
+                self._pos, self._frames = pos, frames
+                return
+        except IndexError:  # the header is not complete
+            self._data, self._pos, self._rest, self._frames = b"", 0, data[pos:], frames
+            return
+        self._frames = frames
+        if stop > end:
+            self._pieces = [data[start:]]
+            self._missing, self._flags = stop - end, flags
+            self._data, self._pos = b"", 0
+        else:
+            self._pos = stop
+            self._complete(flags, data[start:stop], out)
+
+    def _complete(self, flags: int, body: bytes, out: list[Item]) -> None:
+        """A frame that did not come in one piece, or a command."""
+        if flags & COMMAND:
+            # Between the frames of a message it is odd, but libzmq takes it, and so does this.
+            item = self._command(body)
+            if item is not None:
+                out.append(item)
+            return
+        frames = self._frames or []
+        if len(frames) >= MAX_FRAMES - (flags & MORE):
+            raise _too_many_frames()
+        frames.append(body)
+        if flags & MORE:
+            self._frames = frames
+        else:
+            self._frames = None
+            out.append(frames if len(frames) > 1 else body)
+
+    def _decode_run(self, out: list[Item], limit: int) -> None:
+        """Decodes messages of one short frame at a third of the price, as long as the next `_RUN` have the same size.
+
+        Their headers show it: they are then equally far apart. Where it was not so, it is not looked for
+        again for a while, and for twice as long the next time.
+        """
+        data, pos = self._data, self._pos
+        end = len(data)
+        if end - pos < _RUN_FROM or self._frames is not None or data[pos] != self._plain:
+            return
+        size = data[pos + 1]
+        stride = size + 2
+        length = _RUN * stride
+        sizes, unpack = _run_of(size)
+        while end - pos >= length and limit - len(out) >= _RUN:
+            stop = pos + length
+            if data[pos:stop:stride] != _ZEROS or data[pos + 1 : stop : stride] != sizes:
+                self._wait = self._next_wait
+                self._next_wait = min(2 * self._next_wait, _PATIENCE)
+                break
+            out += unpack(data, pos)
+            pos = stop
+            self._next_wait = _RUN
+        self._pos = pos
+
+    def _load(self, out: list[Item]) -> bool:
+        """Goes on to what was fed next, and completes the frame that waits for it; False: needs more bytes."""
+        while self._fed:
+            data = self._fed.popleft()
+            if not self._missing:
+                self._data, self._pos, self._rest = self._rest + data, 0, b""
+                return True
+            piece = data[: self._missing]
+            self._missing -= len(piece)
+            # Small pieces share a buffer: a frame that trickles in takes little more memory than its bytes.
+            if len(piece) >= LARGE:
+                self._pieces.append(piece)
+            elif isinstance(self._pieces[-1], bytearray):
+                self._pieces[-1] += piece
+            else:
+                self._pieces.append(bytearray(piece))
+            if not self._missing:
+                body = b"".join(self._pieces)
+                self._pieces = []
+                self._data, self._pos = data, len(piece)
+                self._complete(self._flags, body, out)
+                return True
+        return False
+
+
+def _too_many_frames() -> ProtocolError:
+    return ProtocolError(f"the peer sent a message of more than {MAX_FRAMES} frames")
