@@ -79,7 +79,10 @@ def test_what_begins_no_version(received) -> None:
     ("received", "says"),
     [
         (b"\x04\x00abc", r"ZMTP 1\.0, which trimq does not speak yet.*0x04"),
-        (b"\xff" + (4).to_bytes(8, "big") + b"\0abc", r"ZMTP 1\.0, which trimq does not speak yet: ZMTP 3 was expected$"),
+        (
+            b"\xff" + (4).to_bytes(8, "big") + b"\0abc",
+            r"ZMTP 1\.0, which trimq does not speak yet: ZMTP 3 was expected$",
+        ),
         (greeting(major=1)[:11], r"ZMTP 2\.0, which trimq does not speak yet: ZMTP 3 was expected$"),
     ],
 )

@@ -308,9 +308,7 @@ def test_row_50_a_flood_of_pings() -> None:
 
 def test_row_53_cancel_never_subscribed() -> None:
     """Row 53: the wire knows no topics; it hands the cancellation on, in order."""
-    outcome = three_ways(
-        partial(connection, "PUB", ["DEALER"], publishes=True), G + R + command(b"CANCEL", b"a") + F
-    )
+    outcome = three_ways(partial(connection, "PUB", ["DEALER"], publishes=True), G + R + command(b"CANCEL", b"a") + F)
     assert outcome.items == [Subscription(b"a", False), b"ok"]
 
 
