@@ -6,6 +6,7 @@ Only the package registry is needed. Sessions of other Pythons and of speed run 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = sorted({"3.11", "3.12", "3.13", HERE})
 TYPED = ["trimq", "tests/type_tests", "examples"]
 
+nox.options.envdir = os.environ.get("NOX_ENVDIR", ".nox")
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "trio_typing", "docs", f"tests-{HERE}"]

@@ -84,7 +84,9 @@ def open_context(
         raise ValueError(f'checkpoints is "amortised" or "every", not {checkpoints!r}')
     options = dict(defaults)
     for name, value in options.items():
-        known = [option for kind in ALL_TYPES if isinstance(option := getattr(kind, name, None), Option)]
+        known: list[Option[Any]] = [
+            option for kind in ALL_TYPES if isinstance(option := getattr(kind, name, None), Option)
+        ]
         if not known:
             raise TypeError(f"no socket type has an option {name}")
         options[name] = known[0].check(name, value)
@@ -127,12 +129,12 @@ class Context:
         self._check()
         if not (isinstance(kind, type) and issubclass(kind, Socket) and kind in ALL_TYPES):
             raise TypeError(f"context.socket takes one of trimq's socket types, as trimq.Push, not {kind!r}")
-        cls = cast("type[Any]", kind)
+        cls = cast("type[S]", kind)
         for name, value in self._defaults.items():
             if isinstance(getattr(cls, name, None), Option):
                 options.setdefault(name, value)
-        socket: S = cls.__new__(cls)
-        socket._context = self
+        socket = cls.__new__(cls)
+        socket._context = self  # before its __init__, which a socket without a context refuses
         cls.__init__(socket, *args, **options)
         self._sockets[socket] = None
         return socket
@@ -338,14 +340,17 @@ def _without(error: BaseException | None, unwanted: Callable[[BaseException], bo
     """The error, the same object if it has nothing unwanted; None if it has nothing else."""
     if error is None or unwanted(error):
         return None
-    if isinstance(error, BaseExceptionGroup):
-        removed, rest = error.split(unwanted)
-        return error if removed is None else rest
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    removed, rest = group.split(unwanted)
+    return group if removed is None else rest
 
 
 def _alone(error: BaseException | None) -> BaseException | None:
     """What a group holds, if that is a single thing."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    first, *others = group.exceptions
+    return group if others else _alone(first)

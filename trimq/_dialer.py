@@ -88,12 +88,13 @@ class Dialer:
     async def _attempt(self) -> Exception | None:
         """One attempt, and the connection it may give; returns why that is over, None if it was ended from here."""
         self._endpoint._enter(EndpointState.CONNECTING)
-        with trio.move_on_after(self._settings.connect_timeout) as timer:
-            try:
+        stream = None
+        try:
+            with trio.move_on_after(self._settings.connect_timeout):
                 stream = await self._transport.connect(self._address, self._settings)
-            except OSError as error:
-                return error
-        if timer.cancelled_caught:
+        except OSError as error:
+            return error
+        if stream is None:
             return TimeoutError(f"no connection to {self._endpoint} within {self._settings.connect_timeout} s")
         return await hold(self._socket, stream, self._transport, self._settings, lambda: self._remote, self._tell)
 

@@ -50,7 +50,7 @@ class Link:
                 data = await self._stream.receive_some(_SMALLEST_READ)
                 if not data:
                     raise ConnectionResetError("the peer closed the connection during the handshake")
-                await self._send([wire.handshake_untrusted(data)])
+                await self._send([wire.handshake_untrusted(bytes(data))])
         except ProtocolError as error:
             if error.reply:
                 await self._send([error.reply])
@@ -123,7 +123,7 @@ class Link:
                 if not data:
                     return
                 self._adapt(len(data))
-                wire.feed(data)
+                wire.feed(bytes(data))  # no copy: streams give bytes
         except (OSError, trio.BrokenResourceError, ProtocolError) as error:
             self._failure = error
 

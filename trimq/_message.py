@@ -10,11 +10,11 @@ Nothing here knows of sockets, peers or bytes on a wire.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 __all__ = ["Body", "Frame", "Item", "Message", "MessageLike", "Shared", "Subscription", "pack", "unpack"]
 
-Frame: TypeAlias = "bytes | bytearray | memoryview"
+Frame: TypeAlias = "bytes | bytearray | memoryview[int]"
 """One frame as the user may give it."""
 
 Message: TypeAlias = list[bytes]
@@ -71,7 +71,7 @@ def _frame(value: object) -> bytes:
     if type(value) is bytes:
         return value
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
+        return bytes(cast("Frame", value))
     if isinstance(value, str):
         raise TypeError(f"a frame is bytes, not str: send {value[:20]!r}.encode() instead")
     raise TypeError(f"a frame is bytes, bytearray or memoryview, not {type(value).__name__}")

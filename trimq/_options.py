@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Generic, TypedDict, TypeVar, overload
+from typing import Any, Generic, TypedDict, TypeVar, cast, overload
 
 import attrs
 
@@ -112,7 +112,7 @@ def frame(name: str, value: object) -> bytes:
     """Bytes, any number of them."""
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise TypeError(f"{name} is bytes, not {value!r}")
-    return bytes(value)
+    return bytes(cast("bytes | bytearray | memoryview[int]", value))
 
 
 def identity(name: str, value: object) -> bytes:

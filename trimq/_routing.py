@@ -235,7 +235,7 @@ class FanOut:
             elif remote.partner is None:
                 outbox.put(shared)
             else:  # inproc: the receiver's message is a list of its own
-                outbox.put(item if type(item) is bytes else list(item))
+                outbox.put(item if isinstance(item, bytes) else list(item))
 
 
 class ByIdentity:

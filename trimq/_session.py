@@ -47,9 +47,10 @@ async def hold(
     try:
         tell(EndpointState.HANDSHAKING)
         link = Link(stream, socket._wire(settings))
-        with trio.move_on_after(settings.handshake_timeout) as timer:
+        info = None
+        with trio.move_on_after(settings.handshake_timeout):
             info = await link.handshake()
-        if timer.cancelled_caught:
+        if info is None:
             return TimeoutError(f"the handshake took longer than {settings.handshake_timeout} s")
         remote = get_remote()
         socket._link(remote, attrs.evolve(info, address=transport.peer_address(stream)))

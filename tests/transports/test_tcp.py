@@ -54,13 +54,13 @@ class Resolver(trio.abc.HostnameResolver):
         self.asked: list[tuple[Any, ...]] = []
 
     async def getaddrinfo(  # type: ignore[override]
-        self, host: bytes | None, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+        self, host: bytes | None, port: int, family: int = 0, kind: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
         self.asked.append((host, port, family))
         return [
-            (socket.AF_INET6, type, 6, "", (host, port, 0, 0))
+            (socket.AF_INET6, kind, 6, "", (host, port, 0, 0))
             if ":" in host
-            else (socket.AF_INET, type, 6, "", (host, port))
+            else (socket.AF_INET, kind, 6, "", (host, port))
             for host in self.hosts
         ]
 

@@ -93,7 +93,7 @@ class Outcome:
 
 
 def feed_all(wire: Wire, pieces: Iterable[bytes], limit: int = 3) -> Outcome:
-    """Drives a wire as a link does: decodes after each read, ``limit`` items a time, until nothing comes or it raises."""
+    """Drives a wire as a link does: decodes after each read, ``limit`` items a time, until none come."""
     outcome = Outcome(sent=wire.begin())
     try:
         for piece in pieces:
@@ -110,6 +110,7 @@ def feed_all(wire: Wire, pieces: Iterable[bytes], limit: int = 3) -> Outcome:
     except ProtocolError as error:
         outcome.error = str(error)
         outcome.sent += error.reply
+        outcome.pong = b""  # whether a PONG still goes out before the end depends on the reads
     outcome.peer = wire.peer
     return outcome
 
@@ -118,6 +119,8 @@ def three_ways(make: Callable[[], Wire], data: bytes, *, open_ended: bool = Fals
     """Gives a fresh wire these bytes whole, byte by byte, and with a message after them; all three must agree.
 
     Args:
+      make: gives a fresh wire.
+      data: all that the peer sends.
       open_ended: the bytes end in the middle of something, so that nothing can come after them.
     """
     whole = feed_all(make(), [data])

@@ -199,8 +199,14 @@ def test_traffic_that_closes(row, data, says) -> None:
     assert outcome.error is not None
     assert says in outcome.error
     assert outcome.items == [b"ok", b"ok"]
-    assert outcome.sent == OUR_GREETING + OUR_READY  # nothing more: no PONG with anybody's memory in it
-    assert outcome.pong == b""
+    assert outcome.sent == OUR_GREETING + OUR_READY
+
+
+def test_row_48_no_pong_for_a_ping_without_ttl() -> None:
+    """Row 48 and trap 6: nothing is echoed, least of all anybody's memory."""
+    wire = connection()
+    assert feed_all(wire, [G + R + command(b"PING", b"\0")]).error is not None
+    assert wire.take_reply() == b""
 
 
 TRAFFIC_GOES_ON = [
@@ -246,7 +252,7 @@ def test_row_42_a_huge_frame_that_trickles() -> None:
 
 @pytest.mark.parametrize("size", [1, 10, 254, 255, 256, 70000])
 def test_row_43_one_byte_over_the_limit(size) -> None:
-    """Row 43: at the limit it is delivered, one byte over closes. The handshake is not limited (trap 9), nor SUBSCRIBE."""
+    """Row 43: one byte over the limit closes. It limits neither the handshake (trap 9) nor SUBSCRIBE."""
     make = partial(connection, "XPUB", ["DEALER"], publishes=True, max_message_size=size)
     exact = frame(b"x" * size)
     opening = G + R + command(b"SUBSCRIBE", b"topic")

@@ -46,6 +46,14 @@ def test_bytes_before_it_is_asked_are_kept() -> None:
     assert wire.decode_untrusted(1) == [b"early"]
 
 
+def test_a_stream_of_bytearrays() -> None:
+    """A piece is bytes, whatever kind of buffer the stream gives."""
+    wire = Raw()
+    wire.feed(bytearray(b"abc"))
+    [piece] = wire.decode_untrusted(1)
+    assert type(piece) is bytes
+
+
 def test_bodies_go_as_they_are() -> None:
     """Small ones joined, large ones not copied, empty ones nothing."""
     wire, large = Raw(), b"L" * LARGE

@@ -7,6 +7,7 @@ which must agree. Anything else that is raised fails the test as itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -47,20 +48,20 @@ valid = st.builds(lambda start, rest: start + b"".join(rest), openings, st.lists
 
 
 @st.composite
-def mutated(draw: Callable[..., object]) -> bytes:
+def mutated(draw: Callable[..., Any]) -> bytes:
     """A valid stream with something done to it."""
-    data = bytearray(draw(valid))  # type: ignore[call-overload]
-    for _ in range(draw(st.integers(1, 3))):  # type: ignore[call-overload]
+    data = bytearray(draw(valid))
+    for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         kind = draw(st.sampled_from(["change", "cut", "insert", "double"]))
         if kind == "change":
-            data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))  # type: ignore[assignment, index, operator]
+            data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
         elif kind == "cut":
-            del data[at : at + draw(st.integers(1, 9))]  # type: ignore[operator, misc]
+            del data[at : at + draw(st.integers(1, 9))]
         elif kind == "insert":
-            data[at:at] = draw(st.binary(max_size=9))  # type: ignore[assignment, misc]
+            data[at:at] = draw(st.binary(max_size=9))
         else:
-            data[at:at] = data[at : at + draw(st.integers(1, 80))]  # type: ignore[operator, misc]
+            data[at:at] = data[at : at + draw(st.integers(1, 80))]
     return bytes(data)
 
 

@@ -66,8 +66,8 @@ class Addressed(FairQueued, Sending):
     def _prepare(self) -> None:
         super()._prepare()
         self._by_id = ByIdentity(random.getrandbits(32))
-        self._take = self._take_addressed  # type: ignore[method-assign]
-        del self._take_many  # one by one: each has its own id
+        self._take = self._take_addressed
+        self._take_many = self._take_one_by_one  # each with its own id
 
     def connect(self, endpoint: str | Endpoint, *, routing_id: bytes | None = None) -> Endpoint:
         """Connects to an endpoint; see `Socket.connect`.
@@ -172,9 +172,10 @@ class Router(Addressed):
 
     def _prepare(self) -> None:
         super()._prepare()
+        self._offer = self._route
         self._unroutable = 0
 
-    def _offer(self, item: Body) -> bool:
+    def _route(self, item: Body) -> bool:
         remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
         if remote is None:
             if self.mandatory:

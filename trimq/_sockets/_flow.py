@@ -8,7 +8,7 @@ the line at once, so that a call finds room or a message only if nobody waits fo
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import islice
 from time import perf_counter
 from typing import Any, Self
@@ -40,25 +40,12 @@ def _no_room(item: Body) -> bool:
     return False
 
 
-def _nothing() -> None:
-    """The `_take` of a socket that has ended."""
-
-
-def _none(limit: int = 0) -> Any:
-    """The `_room` and `_take_many` of a socket that has ended."""
-    return [] if limit else 0
-
-
 class Sending(Socket):
     """What sockets have that can send."""
 
-    def _offer(self, item: Body) -> bool:
-        """Queues the message, or returns False if there is no room for it now.
-
-        Raises:
-          HostUnreachable, StateError: the message cannot be sent whatever the room. It is not queued.
-        """
-        raise NotImplementedError
+    # Set by the type's `_prepare`, replaced at the socket's end. It queues the message, or returns False if there is no
+    # room for it now; it raises HostUnreachable or StateError if the message cannot be sent whatever the room.
+    _offer: Callable[[Body], bool]
 
     def _sendable(self) -> bool:
         """Whether a message would find room (some message, where that depends on the message)."""
@@ -82,7 +69,7 @@ class Sending(Socket):
 
     def _stop(self) -> None:
         super()._stop()
-        self._offer = _no_room  # type: ignore[method-assign]
+        self._offer = _no_room
 
     def _roomy(self, remote: Remote) -> None:
         self._serve_senders()
@@ -162,16 +149,15 @@ class Sending(Socket):
 class SendingMany(Sending):
     """What sockets have where room does not depend on the message."""
 
-    def _room(self) -> int:
-        """How many messages may be offered now without being refused."""
-        raise NotImplementedError
+    # How many messages may be offered now without being refused; set and replaced as `_offer` is.
+    _room: Callable[[], int]
 
     def _sendable(self) -> bool:
         return self._room() > 0
 
     def _stop(self) -> None:
         super()._stop()
-        self._room = _none  # type: ignore[method-assign]
+        self._room = lambda: 0
 
     def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
         """Queues up to ``limit`` messages, no more than there is room for; returns how many it took."""
@@ -218,24 +204,16 @@ class SendingMany(Sending):
 class Receiving(Socket):
     """What sockets have that can receive."""
 
-    def _take(self) -> Body | None:
-        """The next message, or None if there is none."""
-        raise NotImplementedError
-
-    def _take_many(self, limit: int) -> list[Body]:
-        """Up to ``limit`` messages."""
-        batch: list[Body] = []
-        while len(batch) < limit and (body := self._take()) is not None:
-            batch.append(body)
-        return batch
-
-    def _receivable(self) -> bool:
-        """Whether there is something to take."""
-        raise NotImplementedError
+    # Set by the type's `_prepare`, replaced at the socket's end: the next message, or None if there is none; up to so
+    # many messages; whether there is one. They raise StateError where it is not the socket's turn to receive.
+    _take: Callable[[], Body | None]
+    _take_many: Callable[[int], list[Body]]
+    _receivable: Callable[[], bool]
 
     def _prepare(self) -> None:
         super()._prepare()
         self._receivers: dict[Waiter, None] = {}
+        self._take_many = self._take_one_by_one
 
     def _lines(self) -> Iterable[dict[Waiter, None]]:
         yield from super()._lines()
@@ -243,8 +221,14 @@ class Receiving(Socket):
 
     def _stop(self) -> None:
         super()._stop()
-        self._take = _nothing  # type: ignore[method-assign]
-        self._take_many = _none  # type: ignore[method-assign]
+        self._take = lambda: None
+        self._take_many = lambda limit: []
+
+    def _take_one_by_one(self, limit: int) -> list[Body]:
+        batch: list[Body] = []
+        while len(batch) < limit and (body := self._take()) is not None:
+            batch.append(body)
+        return batch
 
     def _serve_receivers(self) -> None:
         """Hands messages to those who wait, in order, as long as there are any."""

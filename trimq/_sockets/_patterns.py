@@ -18,8 +18,8 @@ class Balanced(SendingMany):
     def _prepare(self) -> None:
         super()._prepare()
         self._balancer = RoundRobin()
-        self._offer = self._balancer.offer  # type: ignore[method-assign]
-        self._room = self._balancer.room  # type: ignore[method-assign]
+        self._offer = self._balancer.offer
+        self._room = self._balancer.room
 
     def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
         return self._balancer.offer_many(values, limit)
@@ -44,9 +44,9 @@ class FairQueued(Receiving):
     def _prepare(self) -> None:
         super()._prepare()
         self._fair = FairQueue()
-        self._take = self._fair.take  # type: ignore[method-assign]
-        self._take_many = self._fair.take_many  # type: ignore[method-assign]
-        self._receivable = self._fair.ready  # type: ignore[method-assign]
+        self._take = self._fair.take
+        self._take_many = self._fair.take_many
+        self._receivable = self._fair.ready
 
     def _arrived(self, remote: Remote) -> None:
         self._fair.activate(remote)

@@ -49,6 +49,8 @@ class Publisher(SendingMany):
     def _prepare(self) -> None:
         super()._prepare()
         self._topics = TopicTable()
+        self._offer = self._publish
+        self._room = self._room_for_all
 
     async def wait_for_subscribers(self, n: int = 1, topic: bytes | None = None) -> None:
         """Waits until at least ``n`` direct peers would get a message whose first frame starts with ``topic``.
@@ -69,7 +71,7 @@ class Publisher(SendingMany):
 
         await until(test, self._peer_bell, pace=self._pace)
 
-    def _offer(self, item: Body) -> bool:
+    def _publish(self, item: Body) -> bool:
         remotes = self._topics.match(item if type(item) is bytes else item[0])  # type: ignore[arg-type]
         if remotes:
             if self.nodrop and FanOut.blocked(remotes):
@@ -77,7 +79,7 @@ class Publisher(SendingMany):
             FanOut.send(item, remotes, len(remotes) > 1)
         return True
 
-    def _room(self) -> int:
+    def _room_for_all(self) -> int:
         if not self.nodrop:
             return _UNLIMITED
         # Which peers a message goes to is not known before it is there: room is what all of them have.
@@ -167,6 +169,8 @@ class XPub(Publisher, Receiving):
 
     def _prepare(self) -> None:
         super()._prepare()
+        self._take = self._take_news
+        self._receivable = lambda: bool(self._news)
         self._news: deque[tuple[Remote, Body]] = deque()
         self._last: Remote | None = None  # whom the message received last came from
         self._asked_for: dict[Remote, set[bytes]] = {}  # manual: what the peers subscribed to
@@ -224,14 +228,11 @@ class XPub(Publisher, Receiving):
             self._news.append((remote, item))
             self._serve_receivers()
 
-    def _take(self) -> Body | None:
+    def _take_news(self) -> Body | None:
         if not self._news:
             return None
         self._last, item = self._news.popleft()
         return item
-
-    def _receivable(self) -> bool:
-        return bool(self._news)
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
@@ -344,7 +345,11 @@ class XSub(Subscriber, Sending):
     def __init__(self, **options: Unpack[SocketOptions]) -> None:
         super().__init__(**options)
 
-    def _offer(self, item: Body) -> bool:
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._offer = self._send_upstream
+
+    def _send_upstream(self, item: Body) -> bool:
         if isinstance(item, bytes) and item[:1] == b"\1":
             self.subscribe(item[1:])
         elif isinstance(item, bytes) and item[:1] == b"\0":

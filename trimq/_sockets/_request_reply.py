@@ -70,6 +70,10 @@ class Req(Sending, Receiving):
         self._envelope = [b""]  # what the reply must begin with
         self._reply: Body | None = None
         self._number = random.getrandbits(32)
+        self._offer = self._ask
+        self._take = self._take_reply
+        self._take_many = self._take_one_by_one
+        self._receivable = lambda: self._reply is not None
 
     def _opened(self, remote: Remote) -> None:
         super()._opened(remote)
@@ -84,7 +88,7 @@ class Req(Sending, Receiving):
         self._reply = _body(item[len(expected) :])
         self._serve_receivers()
 
-    def _offer(self, item: Body) -> bool:
+    def _ask(self, item: Body) -> bool:
         if self._awaiting and not self.relaxed:
             raise StateError("this Req awaits a reply: receive it before the next request, or set relaxed=True")
         envelope = [b""]
@@ -100,7 +104,7 @@ class Req(Sending, Receiving):
     def _sendable(self) -> bool:
         return (self.relaxed or not self._awaiting) and self._balancer.room() > 0
 
-    def _take(self) -> Body | None:
+    def _take_reply(self) -> Body | None:
         if not self._awaiting:
             raise StateError("this Req has asked nothing: send a request before receiving a reply")
         reply = self._reply
@@ -108,13 +112,6 @@ class Req(Sending, Receiving):
             self._awaiting, self._asked, self._reply = False, None, None
             self._write_bell.ring()
         return reply
-
-    def _take_many(self, limit: int) -> list[Body]:
-        reply = self._take()
-        return [] if reply is None else [reply]
-
-    def _receivable(self) -> bool:
-        return self._reply is not None
 
     async def _wait_to_receive(self, want: int) -> Any:
         if self._receivers:
@@ -160,9 +157,10 @@ class Rep(FairQueued, Sending):
         super()._prepare()
         self._next: tuple[Remote, list[bytes], Body] | None = None
         self._asker: tuple[Remote, list[bytes]] | None = None  # who awaits our reply, and its envelope
-        self._take = self._take_request  # type: ignore[method-assign]
-        self._take_many = self._take_one  # type: ignore[method-assign]
-        self._receivable = self._find_request  # type: ignore[method-assign]
+        self._take = self._take_request
+        self._take_many = self._take_first
+        self._receivable = self._find_request
+        self._offer = self._answer
 
     def _find_request(self) -> bool:
         """Whether there is a request; drops what is none. While a reply is due there is none to receive."""
@@ -191,7 +189,7 @@ class Rep(FairQueued, Sending):
         self._write_bell.ring()
         return body
 
-    def _take_one(self, limit: int) -> list[Body]:
+    def _take_first(self, limit: int) -> list[Body]:
         body = self._take_request()
         return [] if body is None else [body]
 
@@ -200,7 +198,7 @@ class Rep(FairQueued, Sending):
             raise trio.BusyResourceError("another task is receiving the next request already")
         return await super()._wait_to_receive(want)
 
-    def _offer(self, item: Body) -> bool:
+    def _answer(self, item: Body) -> bool:
         if self._asker is None:
             raise StateError("this Rep owes nobody a reply: receive a request before sending")
         (asker, envelope), self._asker = self._asker, None

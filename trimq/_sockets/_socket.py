@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -22,7 +22,6 @@ from .._mechanisms._null import Null
 from .._options import (
     Option,
     Settings,
-    SocketOptions,
     boolean,
     count,
     high_water_mark,
@@ -85,7 +84,7 @@ class Socket(trio.abc.AsyncResource):
 
     _context: Host
 
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
+    def __init__(self, **options: object) -> None:
         try:
             self._pace = self._context.pace
         except AttributeError:

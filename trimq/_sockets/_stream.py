@@ -36,6 +36,10 @@ class Stream(Addressed):
     def __init__(self, **options: Unpack[StreamOptions]) -> None:
         super().__init__(**options)
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._offer = self._write
+
     def _wire(self, settings: Settings) -> Wire:
         return Raw()
 
@@ -47,7 +51,7 @@ class Stream(Addressed):
             )
         return body
 
-    def _offer(self, item: Body) -> bool:
+    def _write(self, item: Body) -> bool:
         remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
         if remote is None:
             raise HostUnreachable(f"no peer has the routing id {item[0]!r}")

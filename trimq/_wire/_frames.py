@@ -230,7 +230,8 @@ class Decoder:
     def feed(self, data: bytes) -> None:
         """Takes bytes of the peer; only stores them."""
         if data:
-            self._fed.append(data)
+            # Some streams give a bytearray; frames cut out of it would be bytearrays too. Bytes are not copied.
+            self._fed.append(bytes(data))
 
     def decode(self, limit: int) -> list[Item]:
         """Up to ``limit`` items; fewer means that it needs more bytes, or that the next call raises.

@@ -35,7 +35,7 @@ class Raw(Wire):
     def feed(self, data: bytes) -> None:
         """Takes bytes of the peer."""
         if data:
-            self._fed.append(data)
+            self._fed.append(bytes(data))  # some streams give a bytearray
 
     def decode_untrusted(self, limit: int) -> list[Item]:
         """Up to ``limit`` pieces of what came, at most `CHUNK` bytes each."""

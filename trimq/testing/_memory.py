@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import operator
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -246,7 +247,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
           trio.ClosedResourceError: this end was closed.
           trio.BusyResourceError: another task is receiving.
         """
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError(f"max_bytes is at least 1, not {max_bytes}")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
