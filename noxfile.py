@@ -89,10 +89,13 @@ def trio_typing(session: nox.Session) -> None:
     against the installed package: the type tests, and each public name once.
     """
     install(session, "trio-typing")
-    names = Path(session.create_tmp()) / "every_name.py"
+    root = Path.cwd()
+    files = [str(path.resolve()) for path in sorted(Path("tests/type_tests").glob("*.py"))]
     printed = session.run("python", "-P", "-c", EVERY_NAME, silent=True)
-    names.write_text(str(printed), encoding="utf-8")
-    session.run("mypy", str(names), *map(str, sorted(Path("tests/type_tests").glob("*.py"))))
+    # elsewhere, so that mypy takes the installed package and not the checkout, whose own errors it would report
+    with session.chdir(session.create_tmp()):
+        Path("every_name.py").write_text(str(printed), encoding="utf-8")
+        session.run("mypy", "--config-file", str(root / "pyproject.toml"), "every_name.py", *files)
 
 
 @nox.session

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trimq._address import TcpAddress, check_scheme, parse_tcp, split
 from trimq._errors import ENOCOMPATPROTO, IncompatibleProtocol, InvalidEndpoint, ProtocolNotSupported

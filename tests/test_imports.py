@@ -34,7 +34,8 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_subscriptions",),
     ("_sockets",),
     # where they meet
-    ("_dialer", "_acceptor"),
+    ("_session",),
+    ("_dialer", "_acceptor", "_join"),
     ("_context",),
     # on top
     ("_proxy", "_auth"),

@@ -4,68 +4,79 @@ Everything public is here, in `trimq.abc` (contracts for transports and mechanis
 I/O) and `trimq.testing`. These modules only re-export; the code is in those that begin with an underscore.
 """
 
-from ._abc import PeerInfo as PeerInfo
-from ._context import Context as Context
-from ._context import open_context as open_context
-from ._endpoint import Endpoint as Endpoint
-from ._endpoint import EndpointState as EndpointState
+from __future__ import annotations
+
+from ._abc import PeerInfo
+from ._context import Context, has, open_context
+from ._endpoint import Endpoint, EndpointState
 from ._errors import (
-    AddressInUse as AddressInUse,
+    AddressInUse,
+    AddressNotAvailable,
+    ContextTerminated,
+    HostUnreachable,
+    IncompatibleProtocol,
+    InvalidEndpoint,
+    MessageTooLarge,
+    NoIOThread,
+    NoSuchDevice,
+    ProtocolError,
+    ProtocolNotSupported,
+    SocketClosed,
+    StateError,
+    ZMQError,
 )
-from ._errors import (
-    AddressNotAvailable as AddressNotAvailable,
-)
-from ._errors import (
-    ContextTerminated as ContextTerminated,
-)
-from ._errors import (
-    HostUnreachable as HostUnreachable,
-)
-from ._errors import (
-    IncompatibleProtocol as IncompatibleProtocol,
-)
-from ._errors import (
-    InvalidEndpoint as InvalidEndpoint,
-)
-from ._errors import (
-    MessageTooLarge as MessageTooLarge,
-)
-from ._errors import (
-    NoIOThread as NoIOThread,
-)
-from ._errors import (
-    NoSuchDevice as NoSuchDevice,
-)
-from ._errors import (
-    ProtocolError as ProtocolError,
-)
-from ._errors import (
-    ProtocolNotSupported as ProtocolNotSupported,
-)
-from ._errors import (
-    SocketClosed as SocketClosed,
-)
-from ._errors import (
-    StateError as StateError,
-)
-from ._errors import (
-    ZMQError as ZMQError,
-)
-from ._message import Frame as Frame
-from ._message import Message as Message
-from ._message import MessageLike as MessageLike
-from ._sockets._dealer_router import Dealer as Dealer
-from ._sockets._dealer_router import Router as Router
-from ._sockets._flow import wait_any as wait_any
-from ._sockets._pair import Pair as Pair
-from ._sockets._pipeline import Pull as Pull
-from ._sockets._pipeline import Push as Push
-from ._sockets._publish_subscribe import Pub as Pub
-from ._sockets._publish_subscribe import Sub as Sub
-from ._sockets._publish_subscribe import XPub as XPub
-from ._sockets._publish_subscribe import XSub as XSub
-from ._sockets._request_reply import Rep as Rep
-from ._sockets._request_reply import Req as Req
-from ._sockets._socket import Socket as Socket
-from ._sockets._stream import Stream as Stream
-from ._version import __version__ as __version__
+from ._message import Frame, Message, MessageLike
+from ._sockets._dealer_router import Dealer, Router
+from ._sockets._flow import wait_any
+from ._sockets._pair import Pair
+from ._sockets._pipeline import Pull, Push
+from ._sockets._publish_subscribe import Pub, Sub, XPub, XSub
+from ._sockets._request_reply import Rep, Req
+from ._sockets._socket import Socket
+from ._sockets._stream import Stream
+from ._util import fixup_module as _fixup_module
+from ._version import __version__
+
+__all__ = [
+    "AddressInUse",
+    "AddressNotAvailable",
+    "Context",
+    "ContextTerminated",
+    "Dealer",
+    "Endpoint",
+    "EndpointState",
+    "Frame",
+    "HostUnreachable",
+    "IncompatibleProtocol",
+    "InvalidEndpoint",
+    "Message",
+    "MessageLike",
+    "MessageTooLarge",
+    "NoIOThread",
+    "NoSuchDevice",
+    "Pair",
+    "PeerInfo",
+    "ProtocolError",
+    "ProtocolNotSupported",
+    "Pub",
+    "Pull",
+    "Push",
+    "Rep",
+    "Req",
+    "Router",
+    "Socket",
+    "SocketClosed",
+    "StateError",
+    "Stream",
+    "Sub",
+    "XPub",
+    "XSub",
+    "ZMQError",
+    "__version__",
+    "has",
+    "open_context",
+    "wait_any",
+]
+
+_fixup_module(__name__, globals())
+del _fixup_module

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-__all__ = ["Context", "open_context"]
+__all__ = ["Context", "has", "open_context"]
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Socket)
@@ -55,6 +55,19 @@ def _pace_of_this_run() -> Pace:
         pace = Pace()
         _run_pace.set(pace)
         return pace
+
+
+def _own_transports() -> list[Transport]:
+    return [TcpTransport(), IpcTransport(), InprocTransport()]
+
+
+def has(capability: str) -> bool:
+    """Whether this trimq has a transport or a security mechanism (zmq_has), as installed.
+
+    Args:
+      capability: its name in lower case, as ``"ipc"`` or ``"curve"``. An unknown name is something it does not have.
+    """
+    return capability == "null" or any(capability == transport.scheme for transport in _own_transports())
 
 
 def open_context(
@@ -100,8 +113,7 @@ class Context:
         self.pace = pace
         self._defaults = defaults
         self._transports: dict[str, Transport] = {
-            transport.scheme: transport
-            for transport in [TcpTransport(), IpcTransport(), InprocTransport(), *transports]
+            transport.scheme: transport for transport in [*_own_transports(), *transports]
         }
         self._sockets: dict[Socket, None] = {}
         self._bell = Bell()

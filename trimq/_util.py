@@ -3,6 +3,7 @@
 - `Pace`: when a call that did not have to wait yields to the scheduler all the same.
 - `Waiter` and `park`: a call in line for something that will be handed to it.
 - `Bell` and `until`: a call that waits for a level, and takes nothing.
+- `fixup_module`: public names say in tracebacks where users import them from.
 
 Nothing here knows of sockets.
 """
@@ -10,14 +11,14 @@ Nothing here knows of sockets.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import Abort, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
 
-__all__ = ["Bell", "Pace", "Waiter", "park", "until"]
+__all__ = ["Bell", "Pace", "Waiter", "fixup_module", "park", "until"]
 
 T = TypeVar("T")
 
@@ -168,3 +169,11 @@ async def until(test: Callable[[], T], *bells: Bell, pace: Pace) -> T:
         pace.woken()
         await checkpoint_if_cancelled()
     return found
+
+
+def fixup_module(module: str, names: Mapping[str, Any]) -> None:
+    """Lets the public classes and functions among ``names`` go by the public module they are reached by."""
+    for name in names["__all__"]:
+        value = names[name]
+        if getattr(value, "__module__", module).startswith("trimq._"):
+            value.__module__ = module

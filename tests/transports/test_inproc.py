@@ -126,7 +126,8 @@ def test_nothing_is_kept() -> None:
         inproc.connect(f"b{n}", connector)
         inproc.bind(f"b{n}", binder)
         inproc.release(f"b{n}", binder)
-    assert inproc._binders == inproc._waiting == {}
+    assert not inproc._binders
+    assert not inproc._waiting
 
 
 @pytest.mark.parametrize("name", ["a", "*", "a b", "my_publisher", "x" * 256, "\u00e9"])

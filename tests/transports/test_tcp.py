@@ -13,6 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trimq._abc import Listener
+from trimq._address import parse_tcp
 from trimq._errors import AddressInUse, AddressNotAvailable, InvalidEndpoint, NoSuchDevice
 from trimq._options import Settings
 from trimq._transports import _tcp
@@ -327,7 +328,7 @@ async def test_localhost_with_a_listener_on_ipv4_only() -> None:
 async def test_second_attempt_is_of_the_other_family() -> None:
     """RFC 8305, 4: families alternate at the start."""
     trio.socket.set_custom_hostname_resolver(Resolver("::1", "::2", "127.0.0.1", "127.0.0.2"))
-    targets = await _tcp._look_up(_tcp.parse_tcp("server001:1", bind=False), True, "tcp://server001:1")
+    targets = await _tcp._look_up(parse_tcp("server001:1", bind=False), True, "tcp://server001:1")
     assert [name[0] for _, name in targets] == ["::1", "127.0.0.1", "::2", "127.0.0.2"]
 
 
@@ -371,7 +372,7 @@ async def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name without an address is a gaierror, an OSError, with the endpoint and the name."""
 
     class Nothing(Resolver):
-        async def getaddrinfo(self, *args: Any, **more: Any) -> list[Any]:  # type: ignore[override]
+        async def getaddrinfo(self, *args: Any, **more: Any) -> list[Any]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     for resolver in (Nothing(), Resolver()):

@@ -3,6 +3,7 @@
 An ignore is an expectation: both checkers fail where there is nothing to ignore.
 """
 
+# pyright: reportUnusedVariable=false
 from __future__ import annotations
 
 from typing import assert_type

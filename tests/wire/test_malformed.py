@@ -105,6 +105,7 @@ REFUSED_HANDSHAKES = [
     (35, ready(DEALER, *[prop(b"a", b"")] * 11000), "metadata"),
     (35, command(b"READY", bytes(1 << 20)), "1048582 bytes"),
     (37, command(b"ERROR", b"\x09a"), "malformed ERROR"),
+    (37, command(b"ERROR", b"\x02a"), "malformed ERROR"),
     (38, command(b"ERROR"), "malformed ERROR"),
     (39, command(b"ERROR", b"\x04\xff\x1b[m"), r"refused the connection: \xff\x1b[m"),
     (40, frame(R[2:], 0xFC), "reserved"),
@@ -277,6 +278,9 @@ def test_row_44_a_message_without_end() -> None:
         outcome = feed_all(connection(), [G + R, *(endless[i : i + step] for i in range(0, len(endless), step))])
         assert outcome.error is not None
         assert f"more than {MAX_FRAMES} frames" in outcome.error
+        one_more = b"\x01\x00" + exact
+        outcome = feed_all(connection(), [G + R, *(one_more[i : i + step] for i in range(0, len(one_more), step))])
+        assert outcome.error is not None
     # the last frame too much comes in two reads
     almost = b"\x01\x00" * MAX_FRAMES
     outcome = feed_all(connection(), [G + R, almost[:-2], b"\x00\x01", b"x", F])

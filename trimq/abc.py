@@ -1,0 +1,22 @@
+"""The contracts that transports and mechanisms of your own implement; hand them to `trimq.open_context`."""
+
+from __future__ import annotations
+
+from ._abc import Handshake, JoinTransport, Listener, Mechanism, Site, StreamTransport, Transport, Wire
+from ._options import Settings
+from ._util import fixup_module as _fixup_module
+
+__all__ = [
+    "Handshake",
+    "JoinTransport",
+    "Listener",
+    "Mechanism",
+    "Settings",
+    "Site",
+    "StreamTransport",
+    "Transport",
+    "Wire",
+]
+
+_fixup_module(__name__, globals())
+del _fixup_module
