@@ -23,6 +23,7 @@ _BATCH = 1000  # messages in one write
 _LARGEST_READ = 256 * 1024
 _SMALLEST_READ = 8 * 1024
 _SLICE = 1000  # messages decoded between two looks at the queue
+_GOODBYE = 0.5  # seconds
 
 
 class Link:
@@ -33,6 +34,7 @@ class Link:
         self._wire = wire
         self._read_size = _SMALLEST_READ
         self._reply = b""  # what the reader wants written to answer the peer
+        self._received = False
         self._failure: Exception | None = None
 
     @enable_ki_protection
@@ -93,6 +95,7 @@ class Link:
                         await send_all(buffer)
                     outbox.taken()
                 elif outbox.ended:
+                    await self._say_goodbye()
                     done()
                     return
                 else:
@@ -100,6 +103,16 @@ class Link:
         except (OSError, trio.BrokenResourceError) as error:
             # What the peer sent before it went is still to be read: the reader ends the link (as in libzmq).
             self._failure = error
+
+    async def _say_goodbye(self) -> None:
+        """Lets the peer read all that was written.
+
+        Closing a TCP connection while the peer still sends would reset it, and take from the peer what it has not got
+        yet. So the peer is told that we are done, and our reader goes on until it has closed, too.
+        """
+        if self._received and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+            await trio.sleep(_GOODBYE)  # the reader ends it as soon as the peer has closed
 
     async def _read(self, inbox: Pipe, outbox: Pipe) -> None:
         wire = self._wire
@@ -111,8 +124,10 @@ class Link:
                     await inbox.wait_writable()
                     continue
                 items = wire.decode_untrusted(room)
-                if items and not outbox.ended:  # once we have ended, what comes is read only so that the peer can go on
-                    inbox.put_many(items)
+                if items:
+                    self._received = True
+                    if not outbox.ended:  # else it is read only so that the peer can go on
+                        inbox.put_many(items)
                 if reply := wire.take_reply():
                     self._reply = reply
                     outbox.nudge()

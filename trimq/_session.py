@@ -73,7 +73,7 @@ async def hold(
 def close_remote(remote: Remote, scope: trio.CancelScope, linger: float) -> None:
     """Lets the remote's carrier, which runs in this scope, end once all is written, or after ``linger`` seconds."""
     remote.outbox.end()
-    if linger > 0 and len(remote.outbox):
+    if linger > 0 and (len(remote.outbox) or remote.info is not None):
         scope.deadline = min(scope.deadline, trio.current_time() + linger)
         remote.inbox.release()
     else:

@@ -114,12 +114,16 @@ async def test_wildcard_where_the_kernel_has_no_ipv6(number: int, monkeypatch: p
     listener.close()
 
 
-async def test_wildcard_that_is_taken_does_not_fall_back() -> None:
-    """Only a lack of IPv6 makes '*' IPv4; a port in use is AddressInUse."""
-    listener = TCP.bind("*:*", OFF)
-    with pytest.raises(AddressInUse, match=port_of(listener)):
-        TCP.bind(f"*:{port_of(listener)}", ON)
-    listener.close()
+@needs_ipv6
+def test_wildcard_that_is_taken_does_not_fall_back() -> None:
+    """Only a lack of IPv6 makes '*' IPv4; a port that is in use for IPv6 is AddressInUse."""
+    with socket.socket(socket.AF_INET6) as other:
+        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        other.bind(("::", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(AddressInUse, match=f"tcp://[*]:{port}"):
+            TCP.bind(f"*:{port}", ON)
 
 
 @needs_ipv6

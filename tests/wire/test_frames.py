@@ -6,8 +6,7 @@ import math
 import tracemalloc
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from wire.helpers import command, frame
 
 from trimq._errors import ProtocolError

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from wire.helpers import DEALER, F, G, R, command, connection, feed_all, frame, greeting, prop, ready
 
 from trimq._errors import ProtocolError
