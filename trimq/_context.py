@@ -324,7 +324,7 @@ class _Block:
             try:
                 context._close_all()
                 await context._linger()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - kept until the services have ended, then raised
                 rest = error
         context._drop_all()
         self._scope.cancel()

@@ -131,9 +131,10 @@ class Link:
                 if reply := wire.take_reply():
                     self._reply = reply
                     outbox.nudge()
-                if len(items) == room:
-                    await trio.lowlevel.checkpoint()
-                    continue
+                if items:
+                    if len(items) == room:
+                        await trio.lowlevel.checkpoint()
+                    continue  # what ends the connection may stand behind what was complete
                 data = await receive_some(self._read_size)
                 if not data:
                     return

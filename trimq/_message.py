@@ -12,7 +12,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias, cast
 
-__all__ = ["Body", "Frame", "Item", "Message", "MessageLike", "Shared", "Subscription", "pack", "unpack"]
+from ._errors import MessageTooLarge
+
+__all__ = [
+    "MAX_FRAMES",
+    "Body",
+    "Frame",
+    "Item",
+    "Message",
+    "MessageLike",
+    "Shared",
+    "Subscription",
+    "pack",
+    "unpack",
+]
+
+MAX_FRAMES = 65536
+"""The most frames in a message: without a limit, a peer could send parts of one for ever."""
 
 Frame: TypeAlias = "bytes | bytearray | memoryview[int]"
 """One frame as the user may give it."""
@@ -83,6 +99,7 @@ def pack(value: MessageLike) -> Body:
     Raises:
       TypeError: not a frame nor a sequence of frames (``str`` and iterators included).
       ValueError: a sequence without frames.
+      MessageTooLarge: more than `MAX_FRAMES` frames.
     """
     if isinstance(value, (bytes, bytearray, memoryview, str)):
         return _frame(value)
@@ -93,6 +110,8 @@ def pack(value: MessageLike) -> Body:
         )
     if len(value) == 1:
         return _frame(value[0])
+    if len(value) > MAX_FRAMES:
+        raise MessageTooLarge(f"a message has at most {MAX_FRAMES} frames, not {len(value)}; receivers close on more")
     if not value:
         raise ValueError("a message has at least one frame: send b'' or [b''] for an empty one")
     return [frame if type(frame) is bytes else _frame(frame) for frame in value]

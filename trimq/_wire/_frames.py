@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any
 
 from .._errors import ProtocolError
-from .._message import Item, Shared, Subscription
+from .._message import MAX_FRAMES, Item, Shared, Subscription
 from ._commands import subscription
 
 __all__ = [
@@ -39,8 +39,6 @@ COMMAND = 4
 LARGE = 65536
 """A frame of this many bytes is written from where it is; smaller ones are copied into one buffer."""
 
-MAX_FRAMES = 65536
-"""Frames in one message. No RFC says; without a limit a peer that never ends a message takes all memory."""
 
 MAX_COMMAND = 65536 + 1024
 """Bytes of a command that are accepted whatever the limit for messages is: a READY with all its metadata."""
