@@ -54,8 +54,8 @@ class Subscription:
     __slots__ = ("subscribe", "topic")
 
     def __init__(self, topic: bytes, subscribe: bool) -> None:
-        self.topic = topic
-        self.subscribe = subscribe
+        self.topic: bytes = topic
+        self.subscribe: bool = subscribe
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Subscription):
@@ -75,7 +75,7 @@ class Shared:
     __slots__ = ("encoded", "item")
 
     def __init__(self, item: Body) -> None:
-        self.item = item
+        self.item: Body = item
         self.encoded: list[bytes] | None = None
 
 

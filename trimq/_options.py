@@ -43,7 +43,7 @@ class Option(Generic[T]):
         self.default = default
         self.check = check
         self.__doc__ = doc
-        self.name = ""
+        self.name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -40,7 +40,7 @@ class Pace:
     __slots__ = ("_share", "_strict", "_tick", "_yields", "due")
 
     def __init__(self, *, strict: bool = False) -> None:
-        self.due = -math.inf  # when the next call has to yield
+        self.due: float = -math.inf  # when the next call has to yield
         self._strict = strict
         self._share = _SLICE
         self._tick = 0

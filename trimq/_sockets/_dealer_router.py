@@ -48,8 +48,8 @@ class Dealer(Balanced, FairQueued):
     _announces_identity = True
     _connects_once = True
 
-    routing_id = Option(b"", identity, ROUTING_ID)
-    probe_router = Option(False, boolean, PROBE)
+    routing_id: Option[bytes] = Option(b"", identity, ROUTING_ID)
+    probe_router: Option[bool] = Option(False, boolean, PROBE)
 
     def __init__(self, **options: Unpack[DealerOptions]) -> None:
         super().__init__(**options)
@@ -160,12 +160,14 @@ class Router(Addressed):
     _accepts = frozenset({"REQ", "DEALER", "ROUTER"})
     _announces_identity = True
 
-    routing_id = Option(b"", identity, ROUTING_ID)
-    probe_router = Option(False, boolean, PROBE)
-    mandatory = Option(
+    routing_id: Option[bytes] = Option(b"", identity, ROUTING_ID)
+    probe_router: Option[bool] = Option(False, boolean, PROBE)
+    mandatory: Option[bool] = Option(
         False, boolean, "Whether to raise or wait where a message would be dropped (ZMQ_ROUTER_MANDATORY)."
     )
-    handover = Option(False, boolean, "Whether a new peer takes over an id that is in use (ZMQ_ROUTER_HANDOVER).")
+    handover: Option[bool] = Option(
+        False, boolean, "Whether a new peer takes over an id that is in use (ZMQ_ROUTER_HANDOVER)."
+    )
 
     def __init__(self, **options: Unpack[RouterOptions]) -> None:
         super().__init__(**options)

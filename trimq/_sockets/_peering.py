@@ -35,20 +35,32 @@ class Peering:
     _one_peer: ClassVar[bool] = False  # exclusive, and not reconnected after a loss (PAIR)
     _default_linger: ClassVar[float] = math.inf
 
-    linger = Option(math.inf, seconds, "Seconds that unsent messages may take after a close (ZMQ_LINGER).")
-    send_hwm = Option[float](1000, high_water_mark, "Messages that may wait for each peer (ZMQ_SNDHWM).")
-    receive_hwm = Option[float](1000, high_water_mark, "Messages that may wait from each peer (ZMQ_RCVHWM).")
-    max_message_size = Option(math.inf, size, "Bytes; a peer's larger frame ends its connection (ZMQ_MAXMSGSIZE).")
-    ipv6 = Option(True, boolean, "Whether IPv6 is used beside IPv4 (ZMQ_IPV6; off in libzmq).")
-    backlog = Option(100, count, "Connections that may wait to be accepted (ZMQ_BACKLOG).")
-    tcp_keepalive = Option(True, boolean, "Whether TCP looks after idle connections (ZMQ_TCP_KEEPALIVE).")
-    immediate = Option(False, boolean, "Queue only for peers that are there, not for endpoints (ZMQ_IMMEDIATE).")
-    connect_timeout = Option(math.inf, seconds, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT).")
-    handshake_timeout = Option(30.0, seconds, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL).")
-    reconnect_interval = Option(
+    linger: Option[float] = Option(
+        math.inf, seconds, "Seconds that unsent messages may take after a close (ZMQ_LINGER)."
+    )
+    send_hwm: Option[float] = Option(1000, high_water_mark, "Messages that may wait for each peer (ZMQ_SNDHWM).")
+    receive_hwm: Option[float] = Option(1000, high_water_mark, "Messages that may wait from each peer (ZMQ_RCVHWM).")
+    max_message_size: Option[float] = Option(
+        math.inf, size, "Bytes; a peer's larger frame ends its connection (ZMQ_MAXMSGSIZE)."
+    )
+    ipv6: Option[bool] = Option(True, boolean, "Whether IPv6 is used beside IPv4 (ZMQ_IPV6; off in libzmq).")
+    backlog: Option[int] = Option(100, count, "Connections that may wait to be accepted (ZMQ_BACKLOG).")
+    tcp_keepalive: Option[bool] = Option(True, boolean, "Whether TCP looks after idle connections (ZMQ_TCP_KEEPALIVE).")
+    immediate: Option[bool] = Option(
+        False, boolean, "Queue only for peers that are there, not for endpoints (ZMQ_IMMEDIATE)."
+    )
+    connect_timeout: Option[float] = Option(
+        math.inf, seconds, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT)."
+    )
+    handshake_timeout: Option[float] = Option(
+        30.0, seconds, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL)."
+    )
+    reconnect_interval: Option[float] = Option(
         0.1, seconds, "Seconds before the first new attempt, math.inf for none (ZMQ_RECONNECT_IVL)."
     )
-    reconnect_interval_max = Option(5.0, seconds, "Seconds up to which the back-off grows (ZMQ_RECONNECT_IVL_MAX).")
+    reconnect_interval_max: Option[float] = Option(
+        5.0, seconds, "Seconds up to which the back-off grows (ZMQ_RECONNECT_IVL_MAX)."
+    )
 
     def __init__(self) -> None:
         self._options: dict[str, Any] = {"linger": self._default_linger}

@@ -44,7 +44,9 @@ class Publisher(SendingMany):
 
     _publishes = True
 
-    nodrop = Option(False, boolean, "Whether to wait, for all, while a subscriber's queue is full (ZMQ_XPUB_NODROP).")
+    nodrop: Option[bool] = Option(
+        False, boolean, "Whether to wait, for all, while a subscriber's queue is full (ZMQ_XPUB_NODROP)."
+    )
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -159,10 +161,14 @@ class XPub(Publisher, Receiving):
     socket_type = "XPUB"
     _accepts = frozenset({"SUB", "XSUB"})
 
-    verbose = Option(False, boolean, "Whether every subscription is passed to the user (ZMQ_XPUB_VERBOSE).")
-    verboser = Option(False, boolean, "Whether every cancellation is passed, too (ZMQ_XPUB_VERBOSER).")
-    manual = Option(False, boolean, "Whether the user subscribes for the peers (ZMQ_XPUB_MANUAL).")
-    welcome_message = Option(b"", frame, "A message for each new subscriber; empty for none (ZMQ_XPUB_WELCOME_MSG).")
+    verbose: Option[bool] = Option(
+        False, boolean, "Whether every subscription is passed to the user (ZMQ_XPUB_VERBOSE)."
+    )
+    verboser: Option[bool] = Option(False, boolean, "Whether every cancellation is passed, too (ZMQ_XPUB_VERBOSER).")
+    manual: Option[bool] = Option(False, boolean, "Whether the user subscribes for the peers (ZMQ_XPUB_MANUAL).")
+    welcome_message: Option[bytes] = Option(
+        b"", frame, "A message for each new subscriber; empty for none (ZMQ_XPUB_WELCOME_MSG)."
+    )
 
     def __init__(self, **options: Unpack[XPubOptions]) -> None:
         super().__init__(**options)

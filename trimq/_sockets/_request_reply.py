@@ -52,12 +52,14 @@ class Req(Sending, Receiving):
     _announces_identity = True
     _connects_once = True
 
-    routing_id = Option(b"", identity, ROUTING_ID)
-    probe_router = Option(False, boolean, PROBE)
-    correlate = Option(
+    routing_id: Option[bytes] = Option(b"", identity, ROUTING_ID)
+    probe_router: Option[bool] = Option(False, boolean, PROBE)
+    correlate: Option[bool] = Option(
         False, boolean, "Whether requests carry a number that their replies must have (ZMQ_REQ_CORRELATE)."
     )
-    relaxed = Option(False, boolean, "Whether a new request may be sent before the reply (ZMQ_REQ_RELAXED).")
+    relaxed: Option[bool] = Option(
+        False, boolean, "Whether a new request may be sent before the reply (ZMQ_REQ_RELAXED)."
+    )
 
     def __init__(self, **options: Unpack[ReqOptions]) -> None:
         super().__init__(**options)

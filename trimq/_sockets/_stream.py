@@ -31,7 +31,7 @@ class Stream(Addressed):
 
     socket_type = "STREAM"
 
-    notify = Option(True, boolean, "Whether connections and their ends are told (ZMQ_STREAM_NOTIFY).")
+    notify: Option[bool] = Option(True, boolean, "Whether connections and their ends are told (ZMQ_STREAM_NOTIFY).")
 
     def __init__(self, **options: Unpack[StreamOptions]) -> None:
         super().__init__(**options)

@@ -64,7 +64,7 @@ class Connection(Wire):
         metadata: Mapping[str, bytes] | None = None,
         max_message_size: float = math.inf,
     ) -> None:
-        self.peer = None
+        self.peer: PeerInfo | None = None
         self._socket_type = socket_type
         self._accepts = accepts
         self._mechanism = mechanism

@@ -19,7 +19,7 @@ class Raw(Wire):
     """A stream without greeting or frames. Its peer is there from the start, and nothing is known of it."""
 
     def __init__(self) -> None:
-        self.peer = PeerInfo(socket_type="", mechanism="")
+        self.peer: PeerInfo | None = PeerInfo(socket_type="", mechanism="")
         self._fed: deque[bytes] = deque()
         self._pos = 0  # in the first of them
 

@@ -1,5 +1,11 @@
-"""Tools for testing programs that use trimq. What is here only re-exports."""
+"""Tools for testing programs that use trimq: no ports, no sleeps."""
 
-from ._memory import MemoryStream as MemoryStream, MemoryTransport as MemoryTransport
+from __future__ import annotations
+
+from .._util import fixup_module as _fixup_module
+from ._memory import MemoryStream, MemoryTransport
 
 __all__ = ["MemoryStream", "MemoryTransport"]
+
+_fixup_module(__name__, globals())
+del _fixup_module

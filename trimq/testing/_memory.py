@@ -90,7 +90,7 @@ class MemoryTransport(StreamTransport):
         listener = self._listeners[address] = _MemoryListener(self._scheme, address, settings.backlog, self._listeners)
         return listener
 
-    async def connect(self, address: str, settings: Settings) -> MemoryStream:
+    async def connect(self, address: str, settings: Settings, resolved: None = None) -> MemoryStream:
         """Connects; waits while the listener's backlog is full. A cancellation leaves no connection.
 
         Raises:
