@@ -155,13 +155,13 @@ class _Way:
     __slots__ = ("broken", "closed", "data", "ended", "limit", "readers", "writers")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.data = bytearray()
-        self.ended = False  # nothing will follow
-        self.closed = False  # nobody will read
-        self.broken = False
-        self.readers = ParkingLot()
-        self.writers = ParkingLot()
+        self.limit: int = limit
+        self.data: bytearray = bytearray()
+        self.ended: bool = False  # nothing will follow
+        self.closed: bool = False  # nobody will read
+        self.broken: bool = False
+        self.readers: ParkingLot = ParkingLot()
+        self.writers: ParkingLot = ParkingLot()
 
     def wake(self) -> None:
         """Lets everybody look again."""
