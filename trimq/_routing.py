@@ -101,21 +101,21 @@ class RoundRobin:
 
     def offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
         """Queues up to ``limit`` messages, no more than `room`; returns how many it took from the iterator."""
-        active = self._active
-        if len(active) != 1:
-            taken = 0
+        taken = 0
+        if len(self._active) != 1:
             for value in islice(values, limit):
                 taken += 1
                 self.send(value if type(value) is bytes else pack(value))
             return taken
-        outbox = active[0].outbox
-        before = len(outbox.queue)
-        # What was packed before one that cannot be is queued all the same: it was taken.
+        outbox = self._active[0].outbox
+        append = outbox.queue.append
         try:
-            outbox.queue.extend(value if type(value) is bytes else pack(value) for value in islice(values, limit))
+            for value in islice(values, limit):
+                taken += 1
+                append(value if type(value) is bytes else pack(value))
         finally:
-            outbox.put_many(())
-        return len(outbox.queue) - before
+            outbox.put_many(())  # one wake, also for what came before a value that is no message
+        return taken
 
 
 class FairQueue:
