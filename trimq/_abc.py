@@ -138,6 +138,10 @@ class Wire(ABC):
     def encode(self, items: Sequence[Item]) -> list[bytes]:
         """These items as buffers to write one after the other: small ones joined, large ones as they are."""
 
+    def refuse(self, reason: str) -> bytes:
+        """What tells the peer, after its handshake, that the socket does not want it; nothing if that cannot be said."""
+        return b""
+
     def take_reply(self) -> bytes:
         """What must be written to answer the peer (a PONG), if anything; asked after each decode."""
         return b""

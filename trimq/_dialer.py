@@ -79,7 +79,7 @@ class Dialer:
             if self._settings.immediate and self._remote.attached:
                 self._drop_remote()
                 self._remote = self._new_remote()
-            if self._linked:
+            if self._linked and not is_fault(cause):
                 interval = self._settings.reconnect_interval
             # Jitter, so that a thousand clients do not come back in one instant.
             await trio.sleep(interval * (0.5 + random.random() / 2))  # noqa: S311

@@ -59,6 +59,14 @@ class Link:
             raise
         return wire.peer
 
+    async def refuse(self, reason: str) -> None:
+        """Tells the peer that it is not wanted, where that is possible.
+
+        Raises:
+          OSError, trio.BrokenResourceError: the connection was lost.
+        """
+        await self._send([self._wire.refuse(reason)])
+
     async def _send(self, buffers: list[bytes]) -> None:
         for buffer in buffers:
             if buffer:

@@ -53,7 +53,11 @@ async def hold(
         if info is None:
             return TimeoutError(f"the handshake took longer than {settings.handshake_timeout} s")
         remote = get_remote()
-        socket._link(remote, attrs.evolve(info, address=transport.peer_address(stream)))
+        try:
+            socket._link(remote, attrs.evolve(info, address=transport.peer_address(stream)))
+        except ProtocolError as error:
+            await link.refuse(str(error))
+            raise
         tell(EndpointState.READY)
         return await link.run(remote.inbox, remote.outbox)
     except (OSError, trio.BrokenResourceError) as error:

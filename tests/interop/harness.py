@@ -230,9 +230,9 @@ async def join(mine: trimq.Socket, theirs: PeerSocket, wildcard: str, *, trimq_b
         mine.connect(await theirs.bind(wildcard))
 
 
-async def until_alone(socket: trimq.Socket) -> None:
-    """Waits until the socket has no peer that is connected."""
-    await until(lambda: not socket.peers, socket._peer_bell, pace=socket._pace)
+async def until_left(socket: trimq.Socket, count: int) -> None:
+    """Waits until no more than ``count`` peers are connected."""
+    await until(lambda: len(socket.peers) <= count, socket._peer_bell, pace=socket._pace)
 
 
 async def until_quiet(sub: trimq.Sub | trimq.XSub | PeerSocket, send: Callable[[list[bytes]], Awaitable[None]]) -> None:

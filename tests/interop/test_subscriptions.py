@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from interop.harness import Peer, PeerSocket, Pool, running, until_alone
+from interop.harness import Peer, PeerSocket, Pool, running, until_left
 
 import trimq
 
@@ -202,7 +202,7 @@ async def test_sent_again_after_a_libzmq_publisher_restarted(
             sub.connect(address)
             assert {(await xpub.receive())[0] for _ in range(4)} == {b"\1a", b"\1b", b"\1gone", b"\1"}
             await old.kill()
-        await until_alone(sub)
+        await until_left(sub, 0)
         sub.unsubscribe(b"gone")
         sub.subscribe(b"new")
         async with pool.peer() as new:

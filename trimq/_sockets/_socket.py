@@ -114,10 +114,9 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     def _close_endpoints(self, endpoint: str | Endpoint, *, bound: bool) -> None:
         self._check_open()
-        if isinstance(endpoint, Endpoint):
-            found = [mine for mine in self._endpoints if mine is endpoint and mine.bound is bound]
-        else:
-            found = [mine for mine in self._endpoints if str(mine) == endpoint and mine.bound is bound]
+        # What was given to connect may be what another socket's bind returned.
+        text = endpoint._dial_address if isinstance(endpoint, Endpoint) and not bound else str(endpoint)
+        found = [mine for mine in self._endpoints if mine.bound is bound and (mine is endpoint or str(mine) == text)]
         if not found:
             have = ", ".join(str(mine) for mine in self._endpoints if mine.bound is bound) or "nothing"
             verb = "bound" if bound else "connected"

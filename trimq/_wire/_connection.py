@@ -163,6 +163,10 @@ class Connection(Wire):
         """These items as buffers to write one after the other."""
         return encode(items, self._encode_subscription)
 
+    def refuse(self, reason: str) -> bytes:
+        """An ERROR command; libzmq ignores it at this point, and sees the connection close."""
+        return command_frame(error(reason))
+
     def take_reply(self) -> bytes:
         """The PONG for the latest PING, once; however many came, there is never more than one."""
         reply, self._reply = self._reply, b""
