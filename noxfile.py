@@ -75,7 +75,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy and pyright, both strict; every public name has a type; the type tests hold under both."""
-    install(session, "types")
+    install(session, "types", "peers")
     session.run("mypy", *present(TYPED))
     session.run("pyright", *present(TYPED))
     session.run("pyright", "--verifytypes", "trimq", "--ignoreexternal")

@@ -41,6 +41,11 @@ class Program:
     async def rest(self) -> list[str]:
         """The lines that are left, when it has ended with exit code 0."""
         assert await self.end() == 0
+        return self.left
+
+    @property
+    def left(self) -> list[str]:
+        """The lines that were not asked for, when it has ended."""
         return self._read.decode().splitlines()
 
     async def end(self) -> int:

@@ -153,7 +153,7 @@ class Listener(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """The resolved endpoint, scheme included: wildcards filled in, as ``tcp://127.0.0.1:49152``."""
+        """The resolved endpoint with its scheme, wildcards filled in, as ``tcp://127.0.0.1:49152``."""
 
     @abstractmethod
     async def accept(self) -> trio.abc.Stream:
@@ -208,7 +208,7 @@ class StreamTransport(Transport):
         """Binds and listens, at once: no name is looked up, nothing waits.
 
         Raises:
-          AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, InvalidEndpoint, OSError.
+          AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, InvalidEndpoint, OSError: it cannot be bound.
         """
 
     def peer_address(self, stream: trio.abc.Stream) -> str:

@@ -117,9 +117,12 @@ class Accepted:
         self._remote = remote
         return remote
 
+    def part(self) -> None:
+        """The context has ended: the peer may still take what is queued."""
+
     def close(self, linger: float) -> None:
         """Ends the connection; what is queued may take ``linger`` seconds more."""
         if self._remote is None:
             self._scope.cancel()
         else:
-            close_remote(self._remote, self._scope, linger)
+            close_remote(self._acceptor._socket, self._remote, self._scope, linger)

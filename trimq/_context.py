@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 
 import trio
-from trio.lowlevel import RunVar, current_trio_token, enable_ki_protection
+from trio.lowlevel import RunVar, enable_ki_protection
 
 from ._abc import JoinTransport, StreamTransport, Transport
 from ._acceptor import Acceptor
@@ -117,7 +117,6 @@ class Context:
         }
         self._sockets: dict[Socket, None] = {}
         self._bell = Bell()
-        self._token = current_trio_token()
         self._process = os.getpid()
         self._contextvars = copy_context()
         self._services: trio.Nursery | None = None
@@ -156,7 +155,11 @@ class Context:
         """Ends the context (zmq_ctx_shutdown): every pending and later call on its sockets raises ContextTerminated.
 
         Idempotent, never blocks. Sockets may still be closed; what is queued lingers until the block is left.
+
+        Raises:
+          NoIOThread: called from another thread; use ``trio.from_thread.run_sync(context.shutdown)``.
         """
+        self.pace.check_thread()
         if not self._terminated:
             self._terminated = True
             for socket in list(self._sockets):
@@ -165,15 +168,9 @@ class Context:
     # What sockets call
 
     def _check(self) -> None:
-        try:
-            here = current_trio_token() is self._token and os.getpid() == self._process
-        except RuntimeError:
-            here = False
-        if not here:
-            raise NoIOThread(
-                "a context belongs to the trio run, and the process, that opened it: from a thread use "
-                "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
-            )
+        self.pace.check_thread()
+        if os.getpid() != self._process:
+            raise NoIOThread("a forked child cannot use its parent's context: open one of its own, in a run of its own")
         if self._terminated:
             error = ContextTerminated()
             error._context = self
@@ -224,7 +221,9 @@ class Context:
             for known in socket._endpoints:
                 if not known.bound and str(known) == text:
                     return known
-        if socket._one_peer and (socket._remotes or any(not known.bound for known in socket._endpoints)):
+        if socket._one_peer and (
+            any(not remote.retired for remote in socket._remotes) or any(not known.bound for known in socket._endpoints)
+        ):
             raise StateError("a Pair has one peer: it is connected already; close that endpoint first")
         connected = Endpoint(text, bound=False, pace=self.pace)
         connector: JoinConnector | Dialer
@@ -287,24 +286,23 @@ class _Block:
         self._context = Context(self._defaults, self._transports, pace)
         self._scope = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
+        await trio.lowlevel.checkpoint_if_cancelled()
         host = await self._manager.__aenter__()
-        try:
-            await host.start(self._serve)
-        except BaseException as error:
-            self._scope.cancel()
-            if not await self._manager.__aexit__(type(error), error, error.__traceback__):
-                raise
-            raise AssertionError("a context's nursery was cancelled by nobody") from error
+        started = trio.Event()
+        host.start_soon(self._serve, started)
+        # From here on the block is entered: a cancellation finds the body, and the body's end ends the services.
+        with trio.CancelScope(shield=True):
+            await started.wait()
         return self._context
 
     @enable_ki_protection
-    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _serve(self, started: trio.Event) -> None:
         """The child task in which the services live, behind a shield."""
         try:
             with self._scope:
                 async with trio.open_nursery() as services:
                     self._context._services = services
-                    task_status.started()
+                    started.set()
                     await trio.sleep_forever()
         finally:
             self._context.shutdown()

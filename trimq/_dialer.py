@@ -112,7 +112,10 @@ class Dialer:
         """Disconnects: what is queued may take ``linger`` seconds more, even to connect."""
         self._endpoint._enter(EndpointState.CLOSED)
         self._socket._endpoints.pop(self._endpoint, None)
-        close_remote(self._remote, self._scope, linger)
+        close_remote(self._socket, self._remote, self._scope, linger)
+
+    def part(self) -> None:
+        """The context has ended: somebody may still come and take what is queued."""
 
     def _end(self) -> None:
         self._drop_remote()

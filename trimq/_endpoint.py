@@ -82,7 +82,7 @@ class Endpoint:
 
     @property
     def cause(self) -> Exception | None:
-        """The last failure: of an attempt, a handshake, or the connection. None while all is well."""
+        """The last failure, of an attempt, a handshake or the connection. None while all is well."""
         return self._cause
 
     @property
@@ -113,12 +113,12 @@ class Endpoint:
         faults = self._faults
 
         def test() -> bool:
-            if self._state is EndpointState.READY:
-                return True
             if self._ended_context is not None:
                 error = ContextTerminated()
                 error._context = self._ended_context
                 raise error
+            if self._state is EndpointState.READY:
+                return True
             if self._state is EndpointState.CLOSED:
                 raise SocketClosed(f"the endpoint {self._address} was closed")
             if self._fault is not None:

@@ -14,6 +14,7 @@ from trio.lowlevel import enable_ki_protection
 from ._abc import JoinTransport, PeerInfo, Site
 from ._endpoint import Endpoint, EndpointState
 from ._errors import ProtocolError
+from ._message import Shared
 from ._session import report_unsent
 from ._sockets._socket import Socket
 
@@ -94,9 +95,11 @@ class JoinConnector(Site):
         self._endpoint._routing_id = theirs.routing_id or None
         self._endpoint._enter(EndpointState.READY)
         for item in waiting.queue:
-            theirs.outbox.put(item)
-        if waiting.writer_waits and theirs.outbox.room > 0:
-            connector._roomy(theirs)
+            body = item.item if isinstance(item, Shared) else item
+            theirs.outbox.put(list(body) if isinstance(body, list) else body)
+        if waiting.writer_waits:
+            theirs.outbox.writer_waits = True
+            theirs.outbox.opened()
         connector._write_bell.ring()
         if waiting.ended:  # closed before there was a binder: that was all
             self._part(EndpointState.CLOSED, None)
@@ -105,6 +108,7 @@ class JoinConnector(Site):
         """The connecting socket, or its endpoint, is closed."""
         self._endpoint._enter(EndpointState.CLOSED)
         self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._retire(self._remote)
         waits = self._binder is None and len(self._remote.outbox) > 0
         if waits and linger > 0 and not self._socket._terminated:
             # Somebody may still bind the name and take what is queued.
@@ -115,6 +119,11 @@ class JoinConnector(Site):
                 self._socket._carriers += 1
                 self._spawn(self._linger)
         else:
+            self._part(EndpointState.CLOSED, None)
+
+    def part(self) -> None:
+        """The context has ended: nobody will bind the name any more."""
+        if self._binder is None:
             self._part(EndpointState.CLOSED, None)
 
     @enable_ki_protection
@@ -152,6 +161,9 @@ class _BinderSide:
     def close(self, linger: float) -> None:
         """The binding socket is closed: the connector has lost its peer, for good."""
         self._connector._part(EndpointState.LOST, ConnectionResetError("the peer has closed its socket"))
+
+    def part(self) -> None:
+        """The context has ended: what is joined needs nothing more."""
 
 
 def _info(socket: Socket) -> PeerInfo:

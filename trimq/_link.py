@@ -25,6 +25,12 @@ _SMALLEST_READ = 8 * 1024
 _SLICE = 1000  # messages decoded between two looks at the queue
 _GOODBYE = 0.5  # seconds
 
+# libzmq closes without a word where it should say ERROR (RFC 37).
+_HANGS_UP = (
+    "the peer closed the connection during the handshake: it may want another security mechanism, "
+    "or have no use for this socket type, or have just ended"
+)
+
 
 class Link:
     """One connection, from its handshake to its end. The caller closes the stream."""
@@ -42,16 +48,19 @@ class Link:
         """Greets the peer and completes the handshake. A cancellation leaves the stream of no use.
 
         Raises:
-          ProtocolError: the peer broke the protocol or refused; it was told, where that is possible.
-          OSError, trio.BrokenResourceError: the connection was lost.
+          ProtocolError: the peer broke the protocol or refused, or hung up; it was told, where that is possible.
+          OSError, trio.BrokenResourceError: the connection was lost before anything came.
         """
         wire = self._wire
         try:
             await self._send([wire.begin()])
             while wire.peer is None:
-                data = await self._stream.receive_some(_SMALLEST_READ)
+                try:
+                    data = await self._stream.receive_some(_SMALLEST_READ)
+                except (OSError, trio.BrokenResourceError) as error:
+                    raise ProtocolError(_HANGS_UP) from error
                 if not data:
-                    raise ConnectionResetError("the peer closed the connection during the handshake")
+                    raise ProtocolError(_HANGS_UP)
                 await self._send([wire.handshake_untrusted(bytes(data))])
         except ProtocolError as error:
             if error.reply:

@@ -27,8 +27,10 @@ __all__ = [
     "unpack",
 ]
 
-MAX_FRAMES = 65536
-"""The most frames in a message: without a limit, a peer could send parts of one for ever."""
+MAX_FRAMES = 131072
+"""The most frames in a message that a peer may send: without a limit, it could send parts of one for ever."""
+
+_MOST = 100_000  # frames in a message that is sent: envelopes and routing ids may come to it on its way
 
 Frame: TypeAlias = "bytes | bytearray | memoryview[int]"
 """One frame as the user may give it."""
@@ -47,7 +49,7 @@ Body: TypeAlias = "bytes | list[bytes]"
 class Subscription:
     """A subscription (or its cancellation) on its way to a publisher, among the messages.
 
-    It is no message: it does not count for high-water marks, and the wire chooses its form
+    It is no message: it is queued whatever the high-water mark, and the wire chooses its form
     (a command for ZMTP 3.1, ``01 topic`` or ``00 topic`` before).
     """
 
@@ -99,7 +101,7 @@ def pack(value: MessageLike) -> Body:
     Raises:
       TypeError: not a frame nor a sequence of frames (``str`` and iterators included).
       ValueError: a sequence without frames.
-      MessageTooLarge: more than `MAX_FRAMES` frames.
+      MessageTooLarge: more than 100,000 frames.
     """
     if isinstance(value, (bytes, bytearray, memoryview, str)):
         return _frame(value)
@@ -110,8 +112,8 @@ def pack(value: MessageLike) -> Body:
         )
     if len(value) == 1:
         return _frame(value[0])
-    if len(value) > MAX_FRAMES:
-        raise MessageTooLarge(f"a message has at most {MAX_FRAMES} frames, not {len(value)}; receivers close on more")
+    if len(value) > _MOST:
+        raise MessageTooLarge(f"a message has at most {_MOST} frames, not {len(value)}; receivers close on more")
     if not value:
         raise ValueError("a message has at least one frame: send b'' or [b''] for an empty one")
     return [frame if type(frame) is bytes else _frame(frame) for frame in value]

@@ -87,6 +87,11 @@ class Pipe:
             self.reader_waits = False
             self.on_readable()
 
+    def put_first(self, item: Item) -> None:
+        """Adds one item before all that waits."""
+        self.queue.appendleft(item)
+        self.nudge()
+
     def put_many(self, items: Iterable[Item]) -> None:
         """Adds several, with one call to the reader."""
         self.queue.extend(items)

@@ -23,6 +23,9 @@ class Carrier(Protocol):
     def close(self, linger: float) -> None:
         """Ends the connection, and for good; what is queued may take ``linger`` seconds more."""
 
+    def part(self) -> None:
+        """The context has ended: ends what can come to nothing any more."""
+
 
 class Remote:
     """One peer of one socket.
@@ -32,7 +35,8 @@ class Remote:
       info: who it is, while it is linked; None when there is no connection.
       routing_id: by which id a Router, a Stream or nobody reaches it.
       dropped: messages for this peer that were dropped, since the pattern says so.
-      attached: it takes part in the socket's routing.
+      attached: it belongs to the socket's peers, and takes part in routing unless it is retired.
+      retired: it only finishes what is queued; nothing more goes to it.
     """
 
     __slots__ = (
@@ -45,6 +49,7 @@ class Remote:
         "marks",
         "outbox",
         "partner",
+        "retired",
         "routing_id",
         "topics",
         "where",
@@ -57,6 +62,7 @@ class Remote:
         self.routing_id = routing_id
         self.info: PeerInfo | None = None
         self.attached = False
+        self.retired = False
         self.dropped = 0
         self.where = ""  # for people: which endpoint it belongs to
         self.carrier: Carrier | None = None

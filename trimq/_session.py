@@ -74,9 +74,10 @@ async def hold(
         await trio.aclose_forcefully(stream)
 
 
-def close_remote(remote: Remote, scope: trio.CancelScope, linger: float) -> None:
+def close_remote(socket: Socket, remote: Remote, scope: trio.CancelScope, linger: float) -> None:
     """Lets the remote's carrier, which runs in this scope, end once all is written, or after ``linger`` seconds."""
     remote.outbox.end()
+    socket._retire(remote)
     if linger > 0 and (len(remote.outbox) or remote.info is not None):
         scope.deadline = min(scope.deadline, trio.current_time() + linger)
         remote.inbox.release()

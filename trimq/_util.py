@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from time import perf_counter
 from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import Abort, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+
+from ._errors import NoIOThread
 
 __all__ = ["Bell", "Pace", "Waiter", "fixup_module", "park", "until"]
 
@@ -37,14 +40,27 @@ class Pace:
       strict: every call is a full checkpoint, as trio's own calls are.
     """
 
-    __slots__ = ("_share", "_strict", "_tick", "_yields", "due")
+    __slots__ = ("_share", "_strict", "_thread", "_tick", "_yields", "due")
 
     def __init__(self, *, strict: bool = False) -> None:
         self.due: float = -math.inf  # when the next call has to yield
         self._strict = strict
+        self._thread = get_ident()
         self._share = _SLICE
         self._tick = 0
         self._yields = 0
+
+    def check_thread(self) -> None:
+        """Refuses calls from outside the run.
+
+        Raises:
+          NoIOThread: this is another thread.
+        """
+        if get_ident() != self._thread:
+            raise NoIOThread(
+                "a context belongs to the trio run, and the process, that opened it: from a thread use "
+                "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
+            )
 
     async def checkpoint(self) -> None:
         """Checks for cancellation, and yields if it is time."""
@@ -55,6 +71,7 @@ class Pace:
 
     async def pause(self) -> None:
         """Yields, and checks for cancellation."""
+        self.check_thread()
         self._yields += 1
         tick = self._tick
         await trio.lowlevel.checkpoint()
@@ -100,6 +117,7 @@ async def park(waiter: Waiter, line: dict[Waiter, None], pace: Pace, left: Calla
 
     A cancellation takes it out without a trace, and then calls ``left``. An error yields to a cancellation.
     """
+    pace.check_thread()
     line[waiter] = None
 
     def abort(_: object) -> Abort:
@@ -151,6 +169,7 @@ async def until(test: Callable[[], T], *bells: Bell, pace: Pace) -> T:
     What the test found is still so when this returns. An error that the test raises yields to a cancellation.
     A cancellation leaves no trace.
     """
+    pace.check_thread()
     await pace.checkpoint()
     while not (found := test()):
         sleeper = _Sleeper()

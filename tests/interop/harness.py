@@ -145,6 +145,10 @@ class PeerSocket:
             )
         )
 
+    async def send_numbered(self, count: int, *, burst: int) -> None:
+        """Sends b"0", b"1", ...; after each burst the receiver has a moment to run dry."""
+        await self._call("send_numbered", count=count, burst=burst)
+
     async def collect(self, last: bytes) -> list[bytes]:
         """Receives until a message begins with ``last``; returns the first frames of those before."""
         return [frame.encode("latin-1") for frame in await self._call("collect", last=_text(last))]

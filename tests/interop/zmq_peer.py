@@ -151,6 +151,13 @@ class Driver:
                 message = next(outgoing, None)
         return received
 
+    def do_send_numbered(self, name: str, count: int, burst: int) -> None:
+        """Sends numbers; between bursts the receiver has a moment to run dry."""
+        for number in range(count):
+            self.sockets[name].send(b"%d" % number)
+            if number % burst == burst - 1:
+                time.sleep(0.002)
+
     def do_collect(self, name: str, last: str) -> list[str]:
         """Receives until a message's first frame is ``last``; returns the first frames before it."""
         socket = self.sockets[name]
@@ -177,8 +184,10 @@ class Driver:
         return None
 
     def do_close(self, name: str, linger: int) -> None:
-        if self.monitors.pop(name, None) is not None:
-            self.sockets[name].disable_monitor()
+        monitor = self.monitors.pop(name, None)
+        if monitor is not None:
+            self.sockets[name].disable_monitor()  # before the monitor goes, or it waits for ever
+            monitor.close(linger=0)
         self.sockets.pop(name).close(linger=linger)
 
     def do_reset(self) -> None:

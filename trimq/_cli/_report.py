@@ -102,7 +102,8 @@ def print_tally(tally: Tally, *, files: int, kinds: Mapping[str, str], transport
     """
     total = tally.total
     messages = total.jobs + tally.messages
-    lines = [f"{count:>11,}  {word}" for word, count in tally.words.most_common(_TOP)]
+    ranking = sorted(tally.words.items(), key=lambda entry: (-entry[1], entry[0]))
+    lines = [f"{count:>11,}  {word}" for word, count in ranking[:_TOP]]
     lines += [
         "",
         f"{files:>11,}  files",

@@ -57,7 +57,7 @@ class Dealer(Balanced, FairQueued):
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
         if self.probe_router:
-            remote.outbox.put(b"")
+            remote.outbox.put_first(b"")
 
 
 class Addressed(FairQueued, Sending):
@@ -90,11 +90,14 @@ class Addressed(FairQueued, Sending):
         return self._context.connect(self, endpoint, routing_id)
 
     def _pack(self, value: MessageLike) -> Body:
-        body = pack(value)
-        if isinstance(body, bytes):
+        return self._addressed(pack(value))
+
+    def _addressed(self, item: Body) -> list[bytes]:
+        """The message, if it has a routing id and something more."""
+        if isinstance(item, bytes):
             name = type(self).__name__
             raise ValueError(f"a {name}'s message is the peer's routing id and then a frame or more, not one frame")
-        return body
+        return item
 
     def _take_addressed(self) -> Body | None:
         body = self._fair.take()
@@ -106,7 +109,10 @@ class Addressed(FairQueued, Sending):
 
     def _behind(self, item: Body) -> bool:
         # Room belongs to one peer: only who waits for the same one is before us.
-        return any(waiter.want[0] == item[0] for waiter in self._senders)
+        return any(waiter.want[:1] == item[:1] for waiter in self._senders)
+
+    def _in_line(self) -> bool:
+        return False
 
     def _serve_senders(self) -> None:
         full: set[bytes] = set()
@@ -124,6 +130,7 @@ class Addressed(FairQueued, Sending):
             else:
                 del self._senders[waiter]
                 waiter.serve()
+        self._write_bell.ring()
 
     def _joined(self, remote: Remote) -> None:
         super()._joined(remote)
@@ -178,7 +185,7 @@ class Router(Addressed):
         self._unroutable = 0
 
     def _route(self, item: Body) -> bool:
-        remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
+        remote = self._by_id.remotes.get(self._addressed(item)[0])
         if remote is None:
             if self.mandatory:
                 raise HostUnreachable(f"no peer has the routing id {item[0]!r}")
@@ -224,4 +231,4 @@ class Router(Addressed):
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
         if self.probe_router:
-            remote.outbox.put(b"")
+            remote.outbox.put_first(b"")

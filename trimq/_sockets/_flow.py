@@ -63,6 +63,15 @@ class Sending(Socket):
         super()._prepare()
         self._senders: dict[Waiter, None] = {}
 
+    def _in_line(self) -> bool:
+        """Whether any message must wait for those that wait already."""
+        return True
+
+    def _option_set(self, name: str) -> None:
+        super()._option_set(name)
+        self._serve_senders()  # nodrop, mandatory, relaxed: what waits may go on
+        self._write_bell.ring()
+
     def _lines(self) -> Iterable[dict[Waiter, None]]:
         yield from super()._lines()
         yield self._senders
@@ -73,7 +82,6 @@ class Sending(Socket):
 
     def _roomy(self, remote: Remote) -> None:
         self._serve_senders()
-        self._write_bell.ring()
 
     def _serve_senders(self) -> None:
         """Queues for those who wait, in order, as long as there is room."""
@@ -94,6 +102,7 @@ class Sending(Socket):
             else:
                 del senders[waiter]
                 waiter.serve()
+        self._write_bell.ring()
 
     @enable_ki_protection
     async def send(self, value: MessageLike) -> None:
@@ -127,6 +136,7 @@ class Sending(Socket):
           ContextTerminated, SocketClosed: the socket has ended.
           TypeError, ValueError: it is no message.
         """
+        self._pace.check_thread()
         item = value if type(value) is bytes else self._pack(value)
         if (self._senders and self._behind(item)) or not self._offer(item):
             self._check_open()
@@ -141,7 +151,7 @@ class Sending(Socket):
 
         def test() -> bool:
             self._check_open()
-            return not self._senders and self._sendable()
+            return not (self._senders and self._in_line()) and self._sendable()
 
         await until(test, self._write_bell, pace=self._pace)
 
@@ -275,6 +285,7 @@ class Receiving(Socket):
           trio.WouldBlock: there is none; nothing was taken.
           ContextTerminated, SocketClosed: the socket has ended.
         """
+        self._pace.check_thread()
         body = self._take()
         if body is None:
             self._check_open()

@@ -30,5 +30,5 @@ class Pair(Balanced, FairQueued, trio.abc.Channel[Any]):
         super().__init__(**options)
 
     def _admit(self, remote: Remote, info: PeerInfo) -> None:
-        if any(other is not remote for other in self._remotes):
+        if any(other is not remote and not other.retired for other in self._remotes):
             raise ProtocolError("a Pair has one peer at a time, and this one has a peer (or is connecting to one)")

@@ -145,7 +145,7 @@ class Peering:
         """The remote takes part in routing: a dialled one from `connect` on, an accepted one once it is linked."""
         remote.attached = True
         self._remotes[remote] = None
-        if not self._closed:
+        if not self._closed and not remote.retired:
             self._joined(remote)
 
     def _link(self, remote: Remote, info: PeerInfo) -> None:
@@ -158,7 +158,7 @@ class Peering:
         remote.info = info
         if not remote.attached:
             self._attach(remote)
-        if not self._closed:
+        if not self._closed and not remote.retired:
             self._linked(remote)
         self._peer_bell.ring()
 
@@ -167,14 +167,24 @@ class Peering:
         if remote.info is not None:
             remote.info = None
             self._unlinked(remote)
+            if not remote.dialled or self.immediate or self._one_peer:
+                self._retire(remote)  # it does not wait for another connection
             self._peer_bell.ring()
+
+    def _retire(self, remote: Remote) -> None:
+        """Nothing more goes to the remote; what is queued for it may still be written. Idempotent."""
+        if not remote.retired:
+            remote.retired = True
+            if remote.attached:
+                self._left(remote)
+                self._peer_bell.ring()
 
     def _detach(self, remote: Remote) -> None:
         """The remote is gone for good; what came from it can still be received."""
         if remote.attached:
+            self._retire(remote)
             remote.attached = False
             del self._remotes[remote]
-            self._left(remote)
             self._write_bell.ring()
             self._peer_bell.ring()
 

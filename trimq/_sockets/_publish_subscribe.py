@@ -64,11 +64,12 @@ class Publisher(SendingMany):
         Raises:
           ContextTerminated, SocketClosed: the socket has ended.
         """
+        wanted = None if topic is None else frame("topic", topic)
 
         def test() -> bool:
             self._check_open()
-            if topic is not None:
-                return len(self._topics.match(topic)) >= n
+            if wanted is not None:
+                return len(self._topics.match(wanted)) >= n
             return sum(bool(remote.topics) for remote in self._remotes) >= n
 
         await until(test, self._peer_bell, pace=self._pace)
@@ -116,6 +117,8 @@ class Publisher(SendingMany):
             first = self._topics.remove(topic, remote)
         self._subscribed(remote, topic, subscribe, first)
         self._peer_bell.ring()
+        if not subscribe:
+            self._serve_senders()  # who waits for room at this peer need not, now
 
     def _subscribed(self, remote: Remote, topic: bytes, subscribe: bool, changed: bool) -> None:
         """A peer's subscription was noted; it was the topic's first, or last, if ``changed``."""
@@ -125,12 +128,15 @@ class Publisher(SendingMany):
 
     def _unlinked(self, remote: Remote) -> None:
         super()._unlinked(remote)
-        for topic in list(remote.topics):
-            self._subscribed(remote, topic, False, self._topics.remove(topic, remote))
-        self._serve_senders()
+        self._forget_topics(remote)
 
     def _left(self, remote: Remote) -> None:
         super()._left(remote)
+        self._forget_topics(remote)
+
+    def _forget_topics(self, remote: Remote) -> None:
+        for topic in list(remote.topics):
+            self._subscribed(remote, topic, False, self._topics.remove(topic, remote))
         self._serve_senders()
 
 
@@ -207,6 +213,7 @@ class XPub(Publisher, Receiving):
                 self._topics.add(topic, self._last)
             else:
                 self._topics.remove(topic, self._last)
+                self._serve_senders()
             self._peer_bell.ring()
 
     def _subscription(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
@@ -243,16 +250,16 @@ class XPub(Publisher, Receiving):
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
         if self.welcome_message:
-            remote.outbox.put(self.welcome_message)
+            remote.outbox.put_first(self.welcome_message)
 
-    def _unlinked(self, remote: Remote) -> None:
+    def _forget_topics(self, remote: Remote) -> None:
         if self.manual:
             # What was subscribed by hand goes without a word; what the peer asked for is told (libzmq.md 1.4).
             for topic in list(remote.topics):
                 self._topics.remove(topic, remote)
             for topic in sorted(self._asked_for.pop(remote, ())):
                 self._tell(remote, topic, False)
-        super()._unlinked(remote)
+        super()._forget_topics(remote)
 
 
 class Subscriber(FairQueued):
@@ -361,7 +368,8 @@ class XSub(Subscriber, Sending):
         elif isinstance(item, bytes) and item[:1] == b"\0":
             self.unsubscribe(item[1:])
         else:
-            FanOut.send(item, self._remotes, len(self._remotes) > 1)
+            remotes = [remote for remote in self._remotes if not remote.retired]
+            FanOut.send(item, remotes, len(remotes) > 1)
         return True
 
     def _sendable(self) -> bool:

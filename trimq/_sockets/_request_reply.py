@@ -132,7 +132,7 @@ class Req(Sending, Receiving):
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
         if self.probe_router:
-            remote.outbox.put(b"")
+            remote.outbox.put_first(b"")
 
     def _left(self, remote: Remote) -> None:
         super()._left(remote)

@@ -56,12 +56,12 @@ class Socket(Peering, trio.abc.AsyncResource):
         self._closed_by_user = False  # and not by its context
         self._terminated = False
         self._gone_bell = Bell()
+        self._prepare()
         for name, value in options.items():
             self._set_option(name, value)
-        self._prepare()
 
     def _prepare(self) -> None:
-        """Sets up what the type needs, once, after its options."""
+        """Sets up what the type needs, once, before its options."""
 
     # What users call
 
@@ -132,7 +132,7 @@ class Socket(Peering, trio.abc.AsyncResource):
     @property
     def peers(self) -> tuple[PeerInfo, ...]:
         """The peers that are connected now, their handshakes complete, in order."""
-        return tuple(remote.info for remote in self._remotes if remote.info is not None)
+        return tuple(remote.info for remote in self._remotes if remote.info is not None and not remote.retired)
 
     async def wait_for_peers(self, n: int = 1) -> None:
         """Waits until there are at least ``n`` peers; true at return. A cancellation leaves no trace.
@@ -143,7 +143,7 @@ class Socket(Peering, trio.abc.AsyncResource):
 
         def test() -> bool:
             self._check_open()
-            return sum(remote.info is not None for remote in self._remotes) >= n
+            return len(self.peers) >= n
 
         await until(test, self._peer_bell, pace=self._pace)
 
@@ -252,6 +252,9 @@ class Socket(Peering, trio.abc.AsyncResource):
                 endpoint._terminate(self._context)
             if not self._closed:
                 self._end_calls()
+            for remote in list(self._remotes):
+                if remote.carrier is not None:
+                    remote.carrier.part()
 
     def _close(self, linger: float) -> None:
         if not self._closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 from .._abc import Wire
@@ -52,13 +53,13 @@ class Stream(Addressed):
         return body
 
     def _write(self, item: Body) -> bool:
-        remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
+        remote = self._by_id.remotes.get(self._addressed(item)[0])
         if remote is None:
             raise HostUnreachable(f"no peer has the routing id {item[0]!r}")
         if item[1]:
             return self._put(remote, item)
         self._by_id.remove(remote)
-        self._dismiss(remote, self.linger)
+        self._dismiss(remote, math.inf)  # after all that was sent before, whatever the socket's own linger
         return True
 
     def _sendable(self) -> bool:

@@ -38,7 +38,7 @@ class Raw(Wire):
             self._fed.append(bytes(data))  # some streams give a bytearray
 
     def decode_untrusted(self, limit: int) -> list[Item]:
-        """Up to ``limit`` pieces of what came, at most `CHUNK` bytes each."""
+        """Up to ``limit`` pieces of what came, at most 8,192 bytes each."""
         out: list[Item] = []
         fed, pos = self._fed, self._pos
         while fed and len(out) < limit:

@@ -1,0 +1,359 @@
+"""Scenes: every async call of a socket, set up so that it waits, with the means to let it go on.
+
+All of them run on inproc and on a network in memory, so that every wait is trio's own and the autojump clock serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import trimq
+from trimq.testing import MemoryTransport
+
+MINE = b"mine"  # what the scene's call sends, or is to receive
+LONG = 60.0  # seconds (of a clock that jumps) after which nothing more will come
+
+
+@attrs.define
+class Scene:
+    """A call that waits, and what belongs to it."""
+
+    socket: Any  # that the call is made on
+    call: Callable[[], Awaitable[Any]]
+    unblock: Callable[[], Awaitable[None]]  # after it the call can return
+    got: list[bytes] = attrs.field(factory=list[bytes])  # last frames of what the peer got of us, in order
+    sends: bool = False
+
+
+Make = Callable[[trimq.Context, str], Awaitable[Scene]]
+
+
+@asynccontextmanager
+async def scene_context(**options: Any) -> AsyncIterator[trimq.Context]:
+    """A context whose tcp is in memory. What is still queued at its end is of no interest."""
+    async with trimq.open_context(transports=[MemoryTransport(buffer=64)], linger=0.0, **options) as context:
+        yield context
+
+
+async def joined(socket: Any, peer: Any, address: str) -> None:
+    """Binds the one, connects the other, and waits until both know."""
+    peer.connect(socket.bind(address))
+    await socket.wait_for_peers(1)
+    await peer.wait_for_peers(1)
+
+
+async def drain(socket: Any, into: list[bytes]) -> None:
+    """Receives until nothing more comes."""
+    while True:
+        with trio.move_on_after(LONG) as scope:
+            into.append((await socket.receive())[-1])
+        if scope.cancelled_caught:
+            return
+
+
+async def fill(socket: Any, message: Any) -> int:
+    """Sends until there is no room left, in the queues and on the way; returns how many that were."""
+    sent = 0
+    while True:
+        try:
+            socket.send_nowait(message)
+            sent += 1
+        except trio.WouldBlock:
+            await wait_all_tasks_blocked()
+            try:
+                socket.send_nowait(message)
+                sent += 1
+            except trio.WouldBlock:
+                return sent
+
+
+# Who waits for a message
+
+
+async def _receiving(
+    kind: Any, peer_kind: Any, context: trimq.Context, address: str, prefix: tuple[bytes, ...] = ()
+) -> tuple[Any, Callable[[], Awaitable[None]]]:
+    socket, peer = context.socket(kind), context.socket(peer_kind)
+    if kind in (trimq.Sub, trimq.XSub):
+        socket.subscribe(b"")
+    await joined(socket, peer, address)
+    if kind in (trimq.Sub, trimq.XSub):
+        await peer.wait_for_subscribers(1, b"")
+    if kind is trimq.Stream:
+        await socket.receive()  # the connection is told
+        prefix = ((await peer.receive())[0],)
+    if kind is trimq.Req:
+        await socket.send(b"question")
+        prefix = tuple((await peer.receive())[:2])
+
+    async def unblock() -> None:
+        await peer.send([*prefix, MINE] if prefix else MINE)
+
+    return socket, unblock
+
+
+def receive(kind: Any, peer_kind: Any) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        socket, unblock = await _receiving(kind, peer_kind, context, address)
+        return Scene(socket, socket.receive, unblock)
+
+    return make
+
+
+def receive_many(kind: Any, peer_kind: Any) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        socket, unblock = await _receiving(kind, peer_kind, context, address)
+
+        async def call() -> Any:
+            [message] = await socket.receive_many()
+            return message
+
+        return Scene(socket, call, unblock)
+
+    return make
+
+
+def async_for(kind: Any, peer_kind: Any) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        socket, unblock = await _receiving(kind, peer_kind, context, address)
+
+        async def call() -> Any:
+            async for message in socket:
+                return message
+            raise AssertionError("async for over a socket never ends by itself")
+
+        return Scene(socket, call, unblock)
+
+    return make
+
+
+def receivable(*, many: bool) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        socket, unblock = await _receiving(trimq.Pull, trimq.Push, context, address)
+        other = context.socket(trimq.Sub)
+
+        async def any_of_two() -> None:
+            assert await trimq.wait_any(other, socket) == [socket]
+
+        return Scene(socket, any_of_two if many else socket.wait_receivable, unblock)
+
+    return make
+
+
+# Who waits for room
+
+
+async def _full(kind: Any, peer_kind: Any, context: trimq.Context, address: str) -> tuple[Scene, tuple[bytes, ...]]:
+    """A connected socket whose queue is full before there is anybody."""
+    socket, peer = context.socket(kind, send_hwm=1), context.socket(peer_kind)
+    scene = Scene(socket, socket.flush, socket.flush, sends=True)
+    prefix: tuple[bytes, ...] = ()
+    if kind is trimq.Router:
+        socket.mandatory = True
+        prefix = (b"them",)
+        socket.connect(address, routing_id=b"them")
+    else:
+        socket.connect(address)
+    socket.send_nowait([*prefix, b"first"])
+
+    async def unblock() -> None:
+        if not peer.endpoints:
+            peer.bind(address)
+        await drain(peer, scene.got)
+
+    scene.unblock = unblock
+    return scene, prefix
+
+
+async def _subscriber_full(
+    kind: Any, peer_kind: Any, context: trimq.Context, address: str
+) -> tuple[Scene, tuple[bytes, ...]]:
+    """A publisher that may drop nothing, and a subscriber that reads nothing."""
+    socket, peer = context.socket(kind, nodrop=True, send_hwm=1), context.socket(peer_kind, receive_hwm=1)
+    peer.subscribe(b"")
+    await joined(socket, peer, address)
+    await socket.wait_for_subscribers(1, b"")
+    scene = Scene(socket, socket.flush, socket.flush, sends=True)
+    assert await fill(socket, b"first") > 1
+
+    async def unblock() -> None:
+        await drain(peer, scene.got)
+
+    scene.unblock = unblock
+    return scene, ()
+
+
+async def _nobody(kind: Any, peer_kind: Any, context: trimq.Context, address: str) -> tuple[Scene, tuple[bytes, ...]]:
+    """A bound socket without peers: mute (zmq_connect(3))."""
+    socket, peer = context.socket(kind), context.socket(peer_kind)
+    endpoint = socket.bind(address)
+    scene = Scene(socket, socket.flush, socket.flush, sends=True)
+
+    async def unblock() -> None:
+        if not peer.endpoints:
+            peer.connect(endpoint)
+        await drain(peer, scene.got)
+
+    scene.unblock = unblock
+    return scene, ()
+
+
+async def _stream_full(
+    kind: Any, peer_kind: Any, context: trimq.Context, address: str
+) -> tuple[Scene, tuple[bytes, ...]]:
+    socket, peer = context.socket(kind, send_hwm=1), context.socket(peer_kind, receive_hwm=1, notify=False)
+    await joined(socket, peer, address)
+    prefix = ((await socket.receive())[0],)
+    scene = Scene(socket, socket.flush, socket.flush, sends=True)
+    assert await fill(socket, [*prefix, b"-" * 64]) > 1
+    pieces: list[bytes] = []
+
+    async def unblock() -> None:
+        await drain(peer, pieces)  # a stream has no messages: take the filling out of it
+        scene.got[:] = [rest] if (rest := b"".join(pieces).replace(b"-", b"")) else []
+
+    scene.unblock = unblock
+    return scene, prefix
+
+
+FULL: dict[Any, Any] = {
+    trimq.Pub: _subscriber_full,
+    trimq.XPub: _subscriber_full,
+    trimq.Req: _nobody,
+    trimq.Stream: _stream_full,
+}
+
+
+def send(kind: Any, peer_kind: Any, full: Any = None) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        scene, prefix = await (full or FULL.get(kind, _full))(kind, peer_kind, context, address)
+        scene.call = lambda: scene.socket.send([*prefix, MINE])
+        return scene
+
+    return make
+
+
+def send_many(kind: Any, peer_kind: Any) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        scene, _ = await FULL.get(kind, _full)(kind, peer_kind, context, address)
+        scene.call = lambda: scene.socket.send_many([MINE])
+        return scene
+
+    return make
+
+
+def sendable(kind: Any, peer_kind: Any) -> Make:
+    async def make(context: trimq.Context, address: str) -> Scene:
+        scene, _ = await FULL.get(kind, _full)(kind, peer_kind, context, address)
+        scene.call = scene.socket.wait_sendable
+        scene.sends = False
+        return scene
+
+    return make
+
+
+# Who waits for something else
+
+
+async def flush(context: trimq.Context, address: str) -> Scene:
+    scene, _ = await _full(trimq.Push, trimq.Pull, context, address)
+    scene.call, scene.sends = scene.socket.flush, False
+    return scene
+
+
+async def ready(context: trimq.Context, address: str) -> Scene:
+    scene, _ = await _full(trimq.Push, trimq.Pull, context, address)
+    [endpoint] = scene.socket.endpoints
+    scene.call, scene.sends = endpoint.ready, False
+    return scene
+
+
+async def peers(context: trimq.Context, address: str) -> Scene:
+    scene, _ = await _nobody(trimq.Push, trimq.Pull, context, address)
+    scene.call, scene.sends = scene.socket.wait_for_peers, False
+    return scene
+
+
+async def subscribers(context: trimq.Context, address: str) -> Scene:
+    socket, peer = context.socket(trimq.Pub), context.socket(trimq.Sub)
+    await joined(socket, peer, address)
+
+    async def unblock() -> None:
+        peer.subscribe(b"topic")
+
+    return Scene(socket, lambda: socket.wait_for_subscribers(1, b"topic.sub"), unblock)
+
+
+RECEIVE = {
+    "Pull.receive": receive(trimq.Pull, trimq.Push),
+    "Dealer.receive": receive(trimq.Dealer, trimq.Dealer),
+    "Router.receive": receive(trimq.Router, trimq.Dealer),
+    "Sub.receive": receive(trimq.Sub, trimq.Pub),
+    "XPub.receive": receive(trimq.XPub, trimq.XSub),
+    "XSub.receive": receive(trimq.XSub, trimq.Pub),
+    "Pair.receive": receive(trimq.Pair, trimq.Pair),
+    "Req.receive": receive(trimq.Req, trimq.Router),
+    "Rep.receive": receive(trimq.Rep, trimq.Req),
+    "Stream.receive": receive(trimq.Stream, trimq.Stream),
+    "Pull.receive_many": receive_many(trimq.Pull, trimq.Push),
+    "Dealer.receive_many": receive_many(trimq.Dealer, trimq.Dealer),
+    "Router.receive_many": receive_many(trimq.Router, trimq.Dealer),
+    "Sub.receive_many": receive_many(trimq.Sub, trimq.Pub),
+    "XPub.receive_many": receive_many(trimq.XPub, trimq.XSub),
+    "XSub.receive_many": receive_many(trimq.XSub, trimq.Pub),
+    "Pair.receive_many": receive_many(trimq.Pair, trimq.Pair),
+    "Req.receive_many": receive_many(trimq.Req, trimq.Router),
+    "Rep.receive_many": receive_many(trimq.Rep, trimq.Req),
+    "Stream.receive_many": receive_many(trimq.Stream, trimq.Stream),
+    "async for Pull": async_for(trimq.Pull, trimq.Push),
+    "async for Sub": async_for(trimq.Sub, trimq.Pub),
+}
+
+SEND = {
+    "Push.send": send(trimq.Push, trimq.Pull),
+    "Push.send, nobody": send(trimq.Push, trimq.Pull, _nobody),
+    "Dealer.send": send(trimq.Dealer, trimq.Dealer),
+    "Pair.send": send(trimq.Pair, trimq.Pair),
+    "Req.send": send(trimq.Req, trimq.Rep),
+    "Router.send": send(trimq.Router, trimq.Dealer),
+    "Pub.send": send(trimq.Pub, trimq.Sub),
+    "XPub.send": send(trimq.XPub, trimq.Sub),
+    "Stream.send": send(trimq.Stream, trimq.Stream),
+    "Push.send_many": send_many(trimq.Push, trimq.Pull),
+    "Dealer.send_many": send_many(trimq.Dealer, trimq.Dealer),
+    "Pair.send_many": send_many(trimq.Pair, trimq.Pair),
+    "Pub.send_many": send_many(trimq.Pub, trimq.Sub),
+    "XPub.send_many": send_many(trimq.XPub, trimq.Sub),
+}
+
+LEVEL = {
+    "wait_receivable": receivable(many=False),
+    "wait_any": receivable(many=True),
+    "Push.wait_sendable": sendable(trimq.Push, trimq.Pull),
+    "Req.wait_sendable": sendable(trimq.Req, trimq.Rep),
+    "Router.wait_sendable": sendable(trimq.Router, trimq.Dealer),
+    "Pub.wait_sendable": sendable(trimq.Pub, trimq.Sub),
+    "flush": flush,
+    "ready": ready,
+    "wait_for_peers": peers,
+    "wait_for_subscribers": subscribers,
+}
+
+ADDRESSES = {"inproc": "inproc://scene", "memory": "tcp://scene:1"}
+
+
+def cases(*groups: dict[str, Make]) -> dict[str, tuple[Make, str]]:
+    """Every scene of these groups on every transport that can carry it."""
+    return {
+        f"{name}-{transport}": (make, address)
+        for group in groups
+        for name, make in group.items()
+        for transport, address in ADDRESSES.items()
+        if not (transport == "inproc" and "Stream" in name)
+    }
