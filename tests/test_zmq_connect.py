@@ -616,22 +616,25 @@ DROP = (trimq.Pub, trimq.XPub, trimq.XSub)  # drop what nobody takes
 async def test_after_connect_messages_queue(kind: Any, scheme: str, tmp_path: Path) -> None:
     """'following a zmq_connect(), for socket types except for ZMQ_ROUTER, the socket enters its normal ready state'.
 
-    Before anybody is there it takes messages, up to its high-water mark, and they arrive once somebody is.
+    Before anybody is there it takes messages, up to its high-water mark; beyond that it blocks. All arrive once somebody is.
     """
     async with opened(send_hwm=2, receive_hwm=2) as ctx:
         sock, endpoint = ctx.socket(kind), Places(ctx, tmp_path).new(scheme)
         sock.connect(endpoint)
         await sock.wait_sendable()
-        sock.send_nowait(b"1")
-        expected = [b"1"]
-        if kind is not trimq.Req:  # strict: one request at a time
-            sock.send_nowait(b"2")
-            with pytest.raises(trio.WouldBlock):
-                sock.send_nowait(b"over the high-water mark")
-            expected.append(b"2")
         other: Any = ctx.socket(PATTERNS[kind][0])
-        other.bind(endpoint)
-        assert [await other.receive() for _ in expected] == [[message] for message in expected]
+        async with trio.open_nursery() as nursery:
+            sock.send_nowait(b"1")
+            expected = [b"1"]
+            if kind is not trimq.Req:  # strict: one request at a time
+                sock.send_nowait(b"2")
+                with pytest.raises(trio.WouldBlock):
+                    sock.send_nowait(b"over the high-water mark")
+                nursery.start_soon(sock.send, b"waited")
+                await trio.testing.wait_all_tasks_blocked()
+                expected += [b"2", b"waited"]
+            other.bind(endpoint)
+            assert [await other.receive() for _ in expected] == [[message] for message in expected]
 
 
 @pytest.mark.parametrize("kind", DROP)
@@ -797,7 +800,7 @@ async def test_a_second_connect_is_ignored(kind: Any, scheme: str, tmp_path: Pat
         await later.connect(endpoint).ready()
         await other.wait_for_peers(2)
         assert len(other.peers) == 2  # one of each
-        sock.disconnect(str(endpoint))
+        sock.disconnect(endpoint)
         assert sock.connect(endpoint) is not connected  # connected no more: this one is new
 
 

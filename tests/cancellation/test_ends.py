@@ -13,8 +13,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trimq
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 ETERM = 156384712 + 53
 
 ALL = cases(RECEIVE, SEND, LEVEL)
@@ -56,7 +54,7 @@ async def pending(nursery: trio.Nursery, scene: Scene) -> Caller:
 
 
 @every_call
-async def test_shutdown_wakes(make: Make, address: str) -> None:
+async def test_shutdown_wakes(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Promise 2: shutdown() wakes every pending call with ContextTerminated (ETERM); made later it raises that at once."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         caller = await pending(nursery, await make(context, address))
@@ -71,7 +69,7 @@ async def test_shutdown_wakes(make: Make, address: str) -> None:
 
 
 @every_call
-async def test_leaving_wakes_outsiders(make: Make, address: str) -> None:
+async def test_leaving_wakes_outsiders(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Promise 2: the block's exit wakes a call in a task outside of it with ContextTerminated, and later calls too."""
     async with trio.open_nursery() as nursery:
         async with scene_context() as context:
@@ -82,7 +80,7 @@ async def test_leaving_wakes_outsiders(make: Make, address: str) -> None:
 
 
 @every_call
-async def test_leaving_by_an_error_wakes_outsiders(make: Make, address: str) -> None:
+async def test_leaving_by_an_error_wakes_outsiders(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Promise 2: the context ends for whatever reason its block is left."""
     async with trio.open_nursery() as nursery:
         with pytest.raises(KeyError) as caught:
@@ -94,7 +92,7 @@ async def test_leaving_by_an_error_wakes_outsiders(make: Make, address: str) -> 
 
 
 @every_call
-async def test_close_wakes(make: Make, address: str) -> None:
+async def test_close_wakes(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Design 1: close() in another task raises SocketClosed (ENOTSOCK) in pending calls; made later they raise it at once."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         caller = await pending(nursery, await make(context, address))
@@ -118,7 +116,11 @@ def _shutdown(context: trimq.Context, scene: Scene) -> None:
 @pytest.mark.parametrize("end", [_shutdown, _socket_close])
 @pytest.mark.parametrize("cancel_first", [True, False])
 async def test_cancelled_wins(
-    make: Make, address: str, end: Callable[[trimq.Context, Scene], None], cancel_first: bool
+    make: Make,
+    address: str,
+    end: Callable[[trimq.Context, Scene], None],
+    cancel_first: bool,
+    autojump_clock: MockClock,
 ) -> None:
     """Promise 2: an end and a cancellation in one tick are Cancelled, in either order."""
     async with scene_context() as context, trio.open_nursery() as nursery:
@@ -135,7 +137,7 @@ async def test_cancelled_wins(
 @every_call
 @pytest.mark.parametrize("end", [None, _shutdown, _socket_close])
 async def test_cancelled_before_the_call(
-    make: Make, address: str, end: Callable[[trimq.Context, Scene], None] | None
+    make: Make, address: str, end: Callable[[trimq.Context, Scene], None] | None, autojump_clock: MockClock
 ) -> None:
     """Promises 2 and 5: every call is a cancel point before anything else, also on a socket that has ended."""
     async with scene_context() as context:
@@ -149,7 +151,7 @@ async def test_cancelled_before_the_call(
 
 
 @every_call
-async def test_a_cancelled_call_is_as_if_never_made(make: Make, address: str) -> None:
+async def test_a_cancelled_call_is_as_if_never_made(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Promise 1: a cancelled receive took nothing, a cancelled send queued nothing; the next call finds all as it was."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         scene = await make(context, address)
@@ -174,7 +176,7 @@ async def test_a_cancelled_call_is_as_if_never_made(make: Make, address: str) ->
 
 
 @every_call
-async def test_a_cancelled_waiter_strands_nobody(make: Make, address: str) -> None:
+async def test_a_cancelled_waiter_strands_nobody(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Promise 1: whoever waits behind a call that is cancelled is served in its stead."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         scene = await make(context, address)
@@ -186,6 +188,7 @@ async def test_a_cancelled_waiter_strands_nobody(make: Make, address: str) -> No
         first.scope.cancel()
         await scene.unblock()
         if not scene.sends:  # a message for each that is left
+            await wait_all_tasks_blocked()
             await scene.unblock()
         await wait_all_tasks_blocked()
         assert first.cancelled
@@ -205,7 +208,7 @@ async def test_wait_any_of_no_sockets() -> None:
         await trimq.wait_any()
 
 
-async def test_wait_any_needs_all_open() -> None:
+async def test_wait_any_needs_all_open(autojump_clock: MockClock) -> None:
     """wait_any ends as soon as one of its sockets has ended, though the others go on."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         one, other = context.socket(trimq.Pull), context.socket(trimq.Pull)

@@ -26,6 +26,14 @@ from trimq._util import until
 DEADLINE = 30.0  # seconds for a whole test
 SCRIPT = Path(__file__).with_name("zmq_peer.py")
 
+KINDS: dict[str, type[trimq.Socket]] = {
+    cls.socket_type: cls
+    for cls in (
+        trimq.Req, trimq.Rep, trimq.Dealer, trimq.Router, trimq.Pub, trimq.Sub, trimq.XPub, trimq.XSub, trimq.Push,
+        trimq.Pull, trimq.Pair, trimq.Stream,
+    )
+}  # fmt: skip
+
 
 @asynccontextmanager
 async def running(seconds: float = DEADLINE, **options: Any) -> AsyncIterator[trimq.Context]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
-from interop.harness import Peer, PeerSocket, join, running, until_quiet
+from interop.harness import KINDS, Peer, PeerSocket, join, running, until_quiet
 
 import trimq
 
@@ -167,13 +167,6 @@ PAIRINGS: dict[tuple[str, str], tuple[Conversation, dict[str, bytes], dict[str, 
     ("PUSH", "PULL"): (push_pull, NONE, NONE),
     ("PAIR", "PAIR"): (both_ways, NONE, NONE),
 }
-KINDS: dict[str, type[trimq.Socket]] = {
-    cls.socket_type: cls
-    for cls in (
-        trimq.Req, trimq.Rep, trimq.Dealer, trimq.Router, trimq.Pub, trimq.Sub, trimq.XPub, trimq.XSub, trimq.Push,
-        trimq.Pull, trimq.Pair, trimq.Stream,
-    )
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
@@ -221,9 +214,7 @@ async def read_all(end: Any, routing_id: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 @pytest.mark.parametrize("trimq_binds", [True, False], ids=["binds", "connects"])
-async def test_stream_with_stream(
-    trimq_binds: bool, transport: str, peer: Peer, fresh: Callable[[str], str]
-) -> None:
+async def test_stream_with_stream(trimq_binds: bool, transport: str, peer: Peer, fresh: Callable[[str], str]) -> None:
     """STREAM and STREAM: a notice on connection, bytes both ways, the id and an empty frame close (ZMQ_STREAM)."""
     async with running(10) as ctx:
         mine = ctx.socket(trimq.Stream)

@@ -72,7 +72,7 @@ async def test_ids_made_up_by_libzmq(peer: Peer, fresh: Callable[[str], str]) ->
 
 
 async def test_unknown_peers(peer: Peer, fresh: Callable[[str], str]) -> None:
-    """Without ``mandatory`` a message for nobody is dropped; with it HostUnreachable is raised, also when a peer has left."""
+    """Without ``mandatory`` what is for nobody is dropped; with it HostUnreachable is raised, also once a peer has left."""
     async with running(10) as ctx:
         router = ctx.socket(trimq.Router)
         dealer = await peer.socket("DEALER", ROUTING_ID=b"dealer")
@@ -202,7 +202,7 @@ async def test_libzmq_probes(kind: str, peer: Peer, fresh: Callable[[str], str])
 
 @pytest.mark.parametrize("kind", ["DEALER", "ROUTER"])
 async def test_named_by_connect(kind: str, peer: Peer, fresh: Callable[[str], str]) -> None:
-    """``connect(routing_id=)`` names the peer, whatever it announces, and messages queue at once (ZMQ_CONNECT_ROUTING_ID)."""
+    """``connect(routing_id=)`` names the peer, whatever it announces; messages queue at once (ZMQ_CONNECT_ROUTING_ID)."""
     async with running(10) as ctx:
         theirs = await peer.socket(kind, ROUTING_ID=b"its own name")
         router = ctx.socket(trimq.Router, routing_id=b"router", mandatory=True)

@@ -23,9 +23,7 @@ def topic_of(length: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["SUB", "XSUB"])
 @pytest.mark.parametrize("length", LENGTHS)
-async def test_topics_of_a_libzmq_subscriber(
-    length: int, kind: str, peer: Peer, fresh: Callable[[str], str]
-) -> None:
+async def test_topics_of_a_libzmq_subscriber(length: int, kind: str, peer: Peer, fresh: Callable[[str], str]) -> None:
     """A trimq XPub sees 01 topic and 00 topic of a libzmq SUB or XSUB, whatever their form on the wire (ZMQ_XPUB)."""
     topic = topic_of(length)
     async with running(10) as ctx:

@@ -142,7 +142,9 @@ class Driver:
             wanted = zmq.POLLOUT * (message is not None) | zmq.POLLIN * (len(received) < count)
             ready = socket.poll(PATIENCE, wanted)
             if not ready:
-                raise TimeoutError(f"{len(received)} of {count} messages came, {'not ' * (message is not None)}all sent")
+                raise TimeoutError(
+                    f"{len(received)} of {count} messages came, {'not ' * (message is not None)}all sent"
+                )
             if ready & zmq.POLLIN:
                 received.append(fingerprint(socket.recv_multipart()[strip:]))
             if ready & zmq.POLLOUT:
