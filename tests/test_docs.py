@@ -26,7 +26,7 @@ import trio
 import trimq
 from trimq._address import check_scheme, split
 from trimq._context import _own_transports
-from trimq._message import _MOST
+from trimq._message import MAX_SENT
 from trimq._options import AnyOptions, Option
 from trimq._sockets import ALL_TYPES
 
@@ -292,7 +292,7 @@ def test_the_most_frames_are_those_of_the_code() -> None:
     """The limit on frames is written on three pages."""
     for page in ("reference/messages.rst", "reference/errors.rst", "explanation/differences.rst"):
         found = re.findall(r"([\d,]+) frames", (DOCS / page).read_text(encoding="utf-8"))
-        assert found == [f"{_MOST:,}"], page
+        assert found == [f"{MAX_SENT:,}"], page
 
 
 # Completeness

@@ -12,7 +12,7 @@ from sockets.helpers import both, joined, jumping, opened
 
 import trimq
 from trimq._errors import MessageTooLarge
-from trimq._message import _MOST, MAX_FRAMES, Shared, Subscription, pack, unpack
+from trimq._message import MAX_FRAMES, MAX_SENT, Shared, Subscription, pack, unpack
 
 
 class Sub(bytes):
@@ -84,10 +84,10 @@ def test_an_empty_sequence_is_a_valueerror(value: Any) -> None:
 
 def test_the_most_frames() -> None:
     """Fewer than a receiver takes, so that envelopes and routing ids may come to them on their way."""
-    assert _MOST < MAX_FRAMES
-    assert len(pack([b""] * _MOST)) == _MOST
-    with pytest.raises(MessageTooLarge, match=f"at most {_MOST} frames"):
-        pack([b""] * (_MOST + 1))
+    assert MAX_SENT < MAX_FRAMES
+    assert len(pack([b""] * MAX_SENT)) == MAX_SENT
+    with pytest.raises(MessageTooLarge, match=f"at most {MAX_SENT} frames"):
+        pack([b""] * (MAX_SENT + 1))
 
 
 # The snapshot
@@ -236,8 +236,8 @@ async def test_the_most_frames_arrive_with_their_envelope() -> None:
     async with opened() as ctx:
         rep, req = ctx.socket(trimq.Rep), ctx.socket(trimq.Req, correlate=True)
         await joined(ctx, rep, req, place="tcp://place:1")
-        await req.send([b""] * _MOST)
-        assert len(await rep.receive()) == _MOST
+        await req.send([b""] * MAX_SENT)
+        assert len(await rep.receive()) == MAX_SENT
 
 
 @jumping
@@ -246,6 +246,6 @@ async def test_a_router_can_send_back_what_it_received() -> None:
     async with opened() as ctx:
         router, dealer = ctx.socket(trimq.Router), ctx.socket(trimq.Dealer)
         await joined(ctx, router, dealer, place="tcp://place:1")
-        await dealer.send([b""] * _MOST)
+        await dealer.send([b""] * MAX_SENT)
         await router.send(await router.receive())
-        assert len(await dealer.receive()) == _MOST
+        assert len(await dealer.receive()) == MAX_SENT

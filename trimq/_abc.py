@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -193,11 +193,22 @@ class Transport(ABC):
 class StreamTransport(Transport):
     """A transport whose connections are trio streams."""
 
+    async def resolve(self, address: str, settings: Settings) -> Any:
+        """Looks up what the address means, afresh for each attempt; what it returns is handed to `connect`.
+
+        Raises:
+          OSError: nobody knows. The caller tries again later.
+        """
+        return None
+
     @abstractmethod
-    async def connect(self, address: str, settings: Settings) -> trio.abc.Stream:
+    async def connect(self, address: str, settings: Settings, resolved: Any = None) -> trio.abc.Stream:
         """Connects to ``address`` (what stands after ``://``), which `check` has passed. One attempt.
 
-        Names are looked up afresh on each call, and all their addresses tried.
+        Args:
+          address: where to.
+          settings: the socket's options, as they were at its ``connect``.
+          resolved: what `resolve` has found; all of it is tried.
 
         Raises:
           OSError: it could not. The caller tries again later.

@@ -87,11 +87,13 @@ class Dialer:
 
     async def _attempt(self) -> Exception | None:
         """One attempt, and the connection it may give; returns why that is over, None if it was ended from here."""
-        self._endpoint._enter(EndpointState.CONNECTING)
         stream = None
         try:
             with trio.move_on_after(self._settings.connect_timeout):
-                stream = await self._transport.connect(self._address, self._settings)
+                self._endpoint._enter(EndpointState.RESOLVING)
+                resolved = await self._transport.resolve(self._address, self._settings)
+                self._endpoint._enter(EndpointState.CONNECTING)
+                stream = await self._transport.connect(self._address, self._settings, resolved)
         except OSError as error:
             return error
         if stream is None:

@@ -17,8 +17,10 @@ __all__ = ["Endpoint", "EndpointState"]
 class EndpointState(enum.Enum):
     """How a connector stands."""
 
+    RESOLVING = "resolving"
+    """An attempt is under way: its name is being looked up."""
     CONNECTING = "connecting"
-    """An attempt is under way: names are looked up, a connection is being made."""
+    """An attempt is under way: a connection is being made."""
     HANDSHAKING = "handshaking"
     """The connection is there, the ZMTP handshake is under way."""
     READY = "ready"
@@ -96,6 +98,7 @@ class Endpoint:
         The address is free at once. What is queued for the endpoint's peers lingers as the socket's
         ``linger`` says; what was received from them already can still be received.
         """
+        self._pace.check_thread()
         self._close()
 
     async def ready(self) -> None:

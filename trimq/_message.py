@@ -16,6 +16,7 @@ from ._errors import MessageTooLarge
 
 __all__ = [
     "MAX_FRAMES",
+    "MAX_SENT",
     "Body",
     "Frame",
     "Item",
@@ -30,7 +31,8 @@ __all__ = [
 MAX_FRAMES = 131072
 """The most frames in a message that a peer may send: without a limit, it could send parts of one for ever."""
 
-_MOST = 100_000  # frames in a message that is sent: envelopes and routing ids may come to it on its way
+MAX_SENT = 100_000
+"""The most frames in a message that is sent: envelopes may come to it on its way."""
 
 Frame: TypeAlias = "bytes | bytearray | memoryview[int]"
 """One frame as the user may give it."""
@@ -95,13 +97,13 @@ def _frame(value: object) -> bytes:
     raise TypeError(f"a frame is bytes, bytearray or memoryview, not {type(value).__name__}")
 
 
-def pack(value: MessageLike) -> Body:
+def pack(value: MessageLike, most: int = MAX_SENT) -> Body:
     """Takes a snapshot of what the user gave: bytes are shared, anything mutable is copied once.
 
     Raises:
       TypeError: not a frame nor a sequence of frames (``str`` and iterators included).
       ValueError: a sequence without frames.
-      MessageTooLarge: more than 100,000 frames.
+      MessageTooLarge: more than ``most`` frames.
     """
     if isinstance(value, (bytes, bytearray, memoryview, str)):
         return _frame(value)
@@ -112,8 +114,8 @@ def pack(value: MessageLike) -> Body:
         )
     if len(value) == 1:
         return _frame(value[0])
-    if len(value) > _MOST:
-        raise MessageTooLarge(f"a message has at most {_MOST} frames, not {len(value)}; receivers close on more")
+    if len(value) > most:
+        raise MessageTooLarge(f"a message has at most {most} frames, not {len(value)}; receivers close on more")
     if not value:
         raise ValueError("a message has at least one frame: send b'' or [b''] for an empty one")
     return [frame if type(frame) is bytes else _frame(frame) for frame in value]

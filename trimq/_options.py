@@ -23,6 +23,7 @@ __all__ = [
     "frame",
     "high_water_mark",
     "identity",
+    "interval",
     "seconds",
     "size",
 ]
@@ -106,6 +107,14 @@ def seconds(name: str, value: object) -> float:
     if not value >= 0:
         raise ValueError(f"{name} is 0 or more seconds, or math.inf for no limit, not {value}")
     return float(value)
+
+
+def interval(name: str, value: object) -> float:
+    """A time in seconds, more than 0, or math.inf."""
+    checked = seconds(name, value)
+    if not checked:
+        raise ValueError(f"{name} is more than 0 seconds, or math.inf for never")
+    return checked
 
 
 def frame(name: str, value: object) -> bytes:

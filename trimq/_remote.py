@@ -84,6 +84,10 @@ class FilteredPipe(Pipe):
         if self._wanted(item):
             super().put(item)
 
+    def put_first(self, item: Item) -> None:
+        if self._wanted(item):
+            super().put_first(item)
+
     def put_many(self, items: Iterable[Item]) -> None:
         super().put_many(filter(self._wanted, items))
 
@@ -107,6 +111,9 @@ class Intake(Pipe):
         self._handle = handle
 
     def put(self, item: Item) -> None:
+        self._handle(item)
+
+    def put_first(self, item: Item) -> None:
         self._handle(item)
 
     def put_many(self, items: Iterable[Item]) -> None:

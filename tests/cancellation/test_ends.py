@@ -71,9 +71,8 @@ async def test_shutdown_wakes(make: Make, address: str, autojump_clock: MockCloc
 @every_call
 async def test_leaving_wakes_outsiders(make: Make, address: str, autojump_clock: MockClock) -> None:
     """Promise 2: the block's exit wakes a call in a task outside of it with ContextTerminated, and later calls too."""
-    async with trio.open_nursery() as nursery:
-        async with scene_context() as context:
-            caller = await pending(nursery, await make(context, address))
+    async with trio.open_nursery() as nursery, scene_context() as context:
+        caller = await pending(nursery, await make(context, address))
     assert type(caller.error) is trimq.ContextTerminated
     with pytest.raises(trimq.ContextTerminated):
         await caller.scene.call()

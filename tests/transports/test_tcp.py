@@ -17,7 +17,8 @@ from trimq._address import parse_tcp
 from trimq._errors import AddressInUse, AddressNotAvailable, InvalidEndpoint, NoSuchDevice
 from trimq._options import Settings
 from trimq._transports import _tcp
-from trimq._transports._tcp import TcpTransport, bind_error
+from trimq._transports._listener import bind_error
+from trimq._transports._tcp import TcpTransport
 
 TCP = TcpTransport()
 ON = Settings()

@@ -8,7 +8,7 @@ from typing import Unpack
 from .._abc import PeerInfo
 from .._endpoint import Endpoint
 from .._errors import HostUnreachable, ProtocolError
-from .._message import Body, MessageLike, pack
+from .._message import MAX_SENT, Body, MessageLike, pack
 from .._options import Option, SocketOptions, boolean, frame, identity
 from .._remote import Remote
 from .._routing import ByIdentity
@@ -90,7 +90,7 @@ class Addressed(FairQueued, Sending):
         return self._context.connect(self, endpoint, routing_id)
 
     def _pack(self, value: MessageLike) -> Body:
-        return self._addressed(pack(value))
+        return self._addressed(pack(value, MAX_SENT + 1))  # the id stays here
 
     def _addressed(self, item: Body) -> list[bytes]:
         """The message, if it has a routing id and something more."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from .._abc import PeerInfo, Wire
 from .._mechanisms._null import Null
-from .._options import Option, Settings, boolean, count, high_water_mark, seconds, size
+from .._options import Option, Settings, boolean, count, high_water_mark, interval, seconds, size
 from .._pipe import Pipe
 from .._remote import Intake, Remote
 from .._util import Bell
@@ -56,10 +56,10 @@ class Peering:
         30.0, seconds, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL)."
     )
     reconnect_interval: Option[float] = Option(
-        0.1, seconds, "Seconds before the first new attempt, math.inf for none (ZMQ_RECONNECT_IVL)."
+        0.1, interval, "Seconds before the first new attempt, math.inf for none (ZMQ_RECONNECT_IVL)."
     )
     reconnect_interval_max: Option[float] = Option(
-        5.0, seconds, "Seconds up to which the back-off grows (ZMQ_RECONNECT_IVL_MAX)."
+        5.0, interval, "Seconds up to which the back-off grows (ZMQ_RECONNECT_IVL_MAX)."
     )
 
     def __init__(self) -> None:

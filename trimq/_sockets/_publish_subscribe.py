@@ -85,10 +85,11 @@ class Publisher(SendingMany):
     def _room_for_all(self) -> int:
         if not self.nodrop:
             return _UNLIMITED
-        # Which peers a message goes to is not known before it is there: room is what all of them have.
-        if FanOut.blocked(self._remotes):
+        # Which peers a message goes to is not known before it is there: room is what all subscribers have.
+        subscribers = [remote for remote in self._remotes if remote.topics]
+        if FanOut.blocked(subscribers):
             return 0
-        return min((remote.outbox.room for remote in self._remotes), default=_UNLIMITED)
+        return min((remote.outbox.room for remote in subscribers), default=_UNLIMITED)
 
     def _opened(self, remote: Remote) -> None:
         super()._opened(remote)

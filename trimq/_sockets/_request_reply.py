@@ -74,7 +74,7 @@ class Req(Sending, Receiving):
         self._number = random.getrandbits(32)
         self._offer = self._ask
         self._take = self._take_reply
-        self._take_many = self._take_one_by_one
+        self._take_many = self._take_first
         self._receivable = lambda: self._reply is not None
 
     def _opened(self, remote: Remote) -> None:
@@ -114,6 +114,10 @@ class Req(Sending, Receiving):
             self._awaiting, self._asked, self._reply = False, None, None
             self._write_bell.ring()
         return reply
+
+    def _take_first(self, limit: int) -> list[Body]:
+        reply = self._take_reply()
+        return [] if reply is None else [reply]
 
     async def _wait_to_receive(self, want: int) -> Any:
         if self._receivers:

@@ -168,11 +168,12 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     @enable_ki_protection
     def close(self) -> None:
-        """Closes the socket (zmq_close). Idempotent, never blocks, never raises.
+        """Closes the socket (zmq_close). Idempotent, never blocks; raises nothing but NoIOThread in another thread.
 
         Its addresses are free at once; its pending calls in other tasks raise SocketClosed; what is queued
         lingers in the context, as ``linger`` says.
         """
+        self._pace.check_thread()
         self._closed_by_user = True
         self._close(self.linger)
 
@@ -212,7 +213,12 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     # Its end
 
+    def _option_set(self, name: str) -> None:
+        self._pace.check_thread()
+        super()._option_set(name)
+
     def _check_open(self) -> None:
+        self._pace.check_thread()
         error = self._end_error()
         if error is not None:
             raise error

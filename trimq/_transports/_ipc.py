@@ -20,7 +20,7 @@ import trio
 from .._abc import Listener, StreamTransport
 from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported
 from .._options import Settings
-from ._tcp import SocketListener, bind_error
+from ._listener import SocketListener, bind_error
 
 __all__ = ["IpcTransport"]
 
@@ -98,7 +98,7 @@ class IpcTransport(StreamTransport):
             os.rmdir(directory)
             raise
 
-    async def connect(self, address: str, settings: Settings) -> trio.SocketStream:
+    async def connect(self, address: str, settings: Settings, resolved: None = None) -> trio.SocketStream:
         """Connects to a path or an abstract name. One attempt. A cancellation or a failure leaves no socket open.
 
         Raises:

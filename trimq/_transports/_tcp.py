@@ -1,13 +1,11 @@
 """tcp: connections to addresses and names, listeners on addresses and interfaces.
 
-What an address means is `parse_tcp`'s business; here it meets the system. `SocketListener` and `bind_error`
-also serve the other transports whose streams are the system's sockets.
+What an address means is `parse_tcp`'s business; here it meets the system.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 import sys
@@ -18,13 +16,14 @@ import trio
 
 from .._abc import Listener, StreamTransport
 from .._address import TcpAddress, parse_tcp
-from .._errors import AddressInUse, AddressNotAvailable, InvalidEndpoint, NoSuchDevice, ZMQError
+from .._errors import AddressNotAvailable, InvalidEndpoint, NoSuchDevice, ZMQError
 from .._options import Settings
+from ._listener import SocketListener, bind_error, keep_alive, reason
 
 if sys.platform == "linux":
     import fcntl
 
-__all__ = ["SocketListener", "TcpTransport", "bind_error"]
+__all__ = ["TcpTransport"]
 
 _Place: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 """A family, and an address as the system's calls take it."""
@@ -96,7 +95,19 @@ class TcpTransport(StreamTransport):
         host = _ALL_IPV4 if where.wildcard else f"[{host}]" if ":" in host else host
         return SocketListener(sock, f"tcp://{host}:{port}", keepalive=settings.tcp_keepalive)
 
-    async def connect(self, address: str, settings: Settings) -> trio.SocketStream:
+    async def resolve(self, address: str, settings: Settings) -> list[_Place]:
+        """Looks up the host's addresses, in the order to try them.
+
+        Raises:
+          socket.gaierror: the name has no address.
+          NoSuchDevice: no interface has the name of the zone.
+          InvalidEndpoint: see `parse_tcp`; also IPv6 where ``settings.ipv6`` is off.
+        """
+        return await _look_up(parse_tcp(address, bind=False), settings.ipv6, f"tcp://{address}")
+
+    async def connect(
+        self, address: str, settings: Settings, resolved: list[_Place] | None = None
+    ) -> trio.SocketStream:
         """Connects to the first address of the host that answers, as RFC 8305 has it. One attempt.
 
         A cancellation or a failure leaves no socket open.
@@ -109,71 +120,15 @@ class TcpTransport(StreamTransport):
         """
         endpoint = f"tcp://{address}"
         to = parse_tcp(address, bind=False)
-        targets = await _look_up(to, settings.ipv6, endpoint)
+        targets = resolved or await self.resolve(address, settings)
         sources = None if to.source is None else _places(to.source, settings.ipv6, endpoint)
         failures: list[tuple[_Place, OSError]] = []
         sock = await _race(targets, sources, failures)
         if sock is None:
             raise _connect_error(endpoint, failures)
         if settings.tcp_keepalive:
-            _keep_alive(sock)
+            keep_alive(sock)
         return trio.SocketStream(sock)
-
-
-class SocketListener(Listener):
-    """A listening socket of the system.
-
-    Args:
-      sock: bound and listening; belongs to the listener from now on.
-      address: the resolved endpoint.
-      keepalive: whether the accepted connections probe an idle peer.
-    """
-
-    def __init__(self, sock: socket.socket, address: str, *, keepalive: bool = False) -> None:
-        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        self._address = address
-        self._keepalive = keepalive
-
-    @property
-    def address(self) -> str:
-        """The resolved endpoint."""
-        return self._address
-
-    async def accept(self) -> trio.SocketStream:
-        """Waits for the next connection. A peer that is gone before it was accepted is passed over.
-
-        Raises:
-          OSError: the system is out of descriptors or memory; later it may succeed.
-          trio.ClosedResourceError: the listener was closed.
-        """
-        stream = await self._listener.accept()
-        if self._keepalive:
-            _keep_alive(stream.socket)
-        return stream
-
-    def close(self) -> None:
-        """Stops listening, and wakes `accept`. Idempotent."""
-        self._listener.socket.close()
-
-
-def bind_error(exc: OSError, endpoint: str) -> OSError:
-    """What the system said about a bind, as the error that trimq raises for it."""
-    match exc.errno:
-        case errno.EADDRINUSE:
-            return AddressInUse(f"cannot bind {endpoint}: something is bound there already")
-        case errno.EADDRNOTAVAIL:
-            return AddressNotAvailable(
-                f"cannot bind {endpoint}: it is no address of this machine; bind one of its own, or '*' for all of them"
-            )
-        case errno.ENODEV:
-            return NoSuchDevice(f"cannot bind {endpoint}: there is no such interface")
-        case _:  # makes a PermissionError of EACCES, and so on
-            return OSError(exc.errno, f"cannot bind {endpoint}: {_reason(exc)}")
-
-
-def _reason(exc: OSError) -> str:
-    # Not the text of the exception, unless it is ours: trio's repeats the address.
-    return str(exc) if exc.errno is None or isinstance(exc, ZMQError) else os.strerror(exc.errno)
 
 
 def _host(name: tuple[Any, ...]) -> str:
@@ -183,11 +138,6 @@ def _host(name: tuple[Any, ...]) -> str:
         with suppress(OSError):
             return f"{host}%{socket.if_indextoname(name[3])}"
     return host
-
-
-def _keep_alive(sock: trio.socket.SocketType) -> None:
-    with suppress(OSError):  # some systems refuse once the peer has closed; reading will tell
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _listen(place: _Place, backlog: int) -> socket.socket:
@@ -356,7 +306,7 @@ async def _bind_source(sock: trio.socket.SocketType, family: int, sources: list[
             try:
                 await sock.bind(name)
             except OSError as exc:
-                raise ZMQError(f"the source, {name[0]} port {name[1]}: {_reason(exc)}", exc.errno) from exc
+                raise ZMQError(f"the source, {name[0]} port {name[1]}: {reason(exc)}", exc.errno) from exc
             return
     version = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
     raise AddressNotAvailable(f"the source has no {version.get(socket.AddressFamily(family))} address")
@@ -366,10 +316,10 @@ def _connect_error(endpoint: str, failures: list[tuple[_Place, OSError]]) -> OSE
     """One error for all attempts, with the number of the last."""
     _, last = failures[-1]
     if len(failures) == 1:
-        error = OSError(last.errno, f"cannot connect to {endpoint}: {_reason(last)}")
+        error = OSError(last.errno, f"cannot connect to {endpoint}: {reason(last)}")
         error.__cause__ = last
     else:
-        causes = "; ".join(f"{name[0]}: {_reason(exc)}" for (_, name), exc in failures)
+        causes = "; ".join(f"{name[0]}: {reason(exc)}" for (_, name), exc in failures)
         error = OSError(last.errno, f"cannot connect to {endpoint}: {causes}")
         error.__cause__ = ExceptionGroup(f"attempts to connect to {endpoint}", [exc for _, exc in failures])
     failures.clear()  # their tracebacks refer to this list

@@ -1,0 +1,78 @@
+"""A listening socket of the system, and what the system says when there can be none: for all who bind one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from contextlib import suppress
+
+import trio
+
+from .._abc import Listener
+from .._errors import AddressInUse, AddressNotAvailable, NoSuchDevice, ZMQError
+
+__all__ = ["SocketListener", "bind_error", "keep_alive", "reason"]
+
+
+class SocketListener(Listener):
+    """A listening socket of the system.
+
+    Args:
+      sock: bound and listening; belongs to the listener from now on.
+      address: the resolved endpoint.
+      keepalive: whether the accepted connections probe an idle peer.
+    """
+
+    def __init__(self, sock: socket.socket, address: str, *, keepalive: bool = False) -> None:
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        self._address = address
+        self._keepalive = keepalive
+
+    @property
+    def address(self) -> str:
+        """The resolved endpoint."""
+        return self._address
+
+    async def accept(self) -> trio.SocketStream:
+        """Waits for the next connection. A peer that is gone before it was accepted is passed over.
+
+        Raises:
+          OSError: the system is out of descriptors or memory; later it may succeed.
+          trio.ClosedResourceError: the listener was closed.
+        """
+        stream = await self._listener.accept()
+        if self._keepalive:
+            keep_alive(stream.socket)
+        return stream
+
+    def close(self) -> None:
+        """Stops listening, and wakes `accept`. Idempotent."""
+        self._listener.socket.close()
+
+
+def bind_error(exc: OSError, endpoint: str) -> OSError:
+    """What the system said about a bind, as the error that trimq raises for it."""
+    match exc.errno:
+        case errno.EADDRINUSE:
+            return AddressInUse(f"cannot bind {endpoint}: something is bound there already")
+        case errno.EADDRNOTAVAIL:
+            return AddressNotAvailable(
+                f"cannot bind {endpoint}: it is no address of this machine; bind one of its own, or '*' for all of them"
+            )
+        case errno.ENODEV:
+            return NoSuchDevice(f"cannot bind {endpoint}: there is no such interface")
+        case _:  # makes a PermissionError of EACCES, and so on
+            return OSError(exc.errno, f"cannot bind {endpoint}: {reason(exc)}")
+
+
+def reason(exc: OSError) -> str:
+    """The system's words for an error."""
+    # Not the text of the exception, unless it is ours: trio's repeats the address.
+    return str(exc) if exc.errno is None or isinstance(exc, ZMQError) else os.strerror(exc.errno)
+
+
+def keep_alive(sock: trio.socket.SocketType) -> None:
+    """Lets TCP probe the peer when the connection is idle (ZMQ_TCP_KEEPALIVE)."""
+    with suppress(OSError):  # some systems refuse once the peer has closed; reading will tell
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
