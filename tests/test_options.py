@@ -15,7 +15,8 @@ from trimq._sockets import ALL_TYPES
 kinds = pytest.mark.parametrize("kind", ALL_TYPES, ids=lambda kind: kind.__name__)
 BOOLEANS = ("ipv6", "tcp_keepalive", "immediate")
 HIGH_WATER_MARKS = ("send_hwm", "receive_hwm")
-TIMES = ("linger", "connect_timeout", "handshake_timeout", "reconnect_interval", "reconnect_interval_max")
+TIMES = ("linger", "connect_timeout", "handshake_timeout")
+INTERVALS = ("reconnect_interval", "reconnect_interval_max")
 
 
 def options_of(kind: type[trimq.Socket]) -> set[str]:
@@ -195,6 +196,17 @@ async def test_times(name: str) -> None:
         await refused(trimq.Push, name, wrong, ValueError, "0 or more seconds")
     for wrong in ("1", None, True, b""):
         await refused(trimq.Push, name, wrong, TypeError)
+
+
+@jumping
+@pytest.mark.parametrize("name", INTERVALS)
+async def test_intervals(name: str) -> None:
+    """Seconds, more than 0, or math.inf: without a pause, attempts would spin."""
+    async with opened() as ctx:
+        for value in (0.001, 1, math.inf):
+            assert getattr(ctx.socket(trimq.Push, **{name: value}), name) == value
+    await refused(trimq.Push, name, 0, ValueError, "more than 0 seconds")
+    await refused(trimq.Push, name, -1, ValueError)
 
 
 @jumping

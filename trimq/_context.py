@@ -22,7 +22,7 @@ from ._acceptor import Acceptor
 from ._address import check_scheme, split
 from ._dialer import Dialer
 from ._endpoint import Endpoint
-from ._errors import ContextTerminated, NoIOThread, StateError
+from ._errors import ContextTerminated, NoIOThread, StateError, is_end_of, without
 from ._join import JoinBinder, JoinConnector
 from ._options import AnyOptions, Option
 from ._sockets import ALL_TYPES
@@ -317,7 +317,7 @@ class _Block:
         context = self._context
         context.shutdown()
         ours = exc_value
-        rest = _without(exc_value, lambda error: isinstance(error, ContextTerminated) and error._context is context)
+        rest = without(exc_value, lambda error: is_end_of(error, context))
         if rest is None:
             try:
                 context._close_all()
@@ -330,9 +330,9 @@ class _Block:
         try:
             await self._manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            crash = _alone(_without(group, lambda error: isinstance(error, trio.Cancelled)))
+            crash = _alone(without(group, lambda error: isinstance(error, trio.Cancelled)))
         if crash is not None:
-            rest = _without(rest, lambda error: isinstance(error, trio.Cancelled))
+            rest = without(rest, lambda error: isinstance(error, trio.Cancelled))
             if rest is None:
                 raise crash
             if isinstance(rest, (KeyboardInterrupt, SystemExit)):
@@ -344,17 +344,6 @@ class _Block:
         if rest is ours:
             return False
         raise rest
-
-
-def _without(error: BaseException | None, unwanted: Callable[[BaseException], bool]) -> BaseException | None:
-    """The error, the same object if it has nothing unwanted; None if it has nothing else."""
-    if error is None or unwanted(error):
-        return None
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    removed, rest = group.split(unwanted)
-    return group if removed is None else rest
 
 
 def _alone(error: BaseException | None) -> BaseException | None:

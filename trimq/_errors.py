@@ -16,13 +16,14 @@
         NoSuchDevice              ENODEV
         ProtocolError             EPROTO: what a peer sent breaks the protocol
 
-Nothing here raises; the rooms above do.
+Nothing here raises; the rooms above do. Two small tools look into groups of them.
 """
 
 from __future__ import annotations
 
 import errno
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 
 import trio
 
@@ -45,6 +46,8 @@ __all__ = [
     "SocketClosed",
     "StateError",
     "ZMQError",
+    "is_end_of",
+    "without",
 ]
 
 # libzmq's own numbers start where no operating system's do (ZMQ_HAUSNUMERO).
@@ -102,6 +105,22 @@ class ContextTerminated(ZMQError, trio.ClosedResourceError):
     def __init__(self, message: str = "the context has ended", number: int | None = None) -> None:
         super().__init__(message, number)
         self._context: object = None  # by identity: whose block may end it
+
+
+def is_end_of(error: BaseException, context: object) -> bool:
+    """Whether the error is the end of this very context."""
+    return isinstance(error, ContextTerminated) and error._context is context
+
+
+def without(error: BaseException | None, unwanted: Callable[[BaseException], bool]) -> BaseException | None:
+    """The error, the same object if it has nothing unwanted in it; None if it has nothing else."""
+    if error is None or unwanted(error):
+        return None
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    removed, rest = group.split(unwanted)
+    return group if removed is None else rest
 
 
 class SocketClosed(ZMQError, trio.ClosedResourceError):

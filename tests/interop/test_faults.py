@@ -87,15 +87,18 @@ CURVE_SERVER = {"CURVE_SERVER": 1, "CURVE_SECRETKEY": b"JTKVSB%%)wK0E.X)V>+}o?pN
 async def test_connecting_where_another_mechanism_is_spoken(
     options: dict[str, int | bytes], name: str, peer: Peer, fresh: Callable[[str], str]
 ) -> None:
-    """`Endpoint.ready` raises ProtocolError that names both mechanisms (RFC 37, security-mechanism match)."""
+    """`Endpoint.ready` raises ProtocolError that says what is wrong (RFC 37, security-mechanism match).
+
+    It names both mechanisms where libzmq has sent its greeting; often it closes before (wire.md 1.2).
+    """
     async with running(5) as ctx:
         req = ctx.socket(trimq.Req, linger=0)
         secured = await peer.socket("REP", **options)
         endpoint = req.connect(await secured.bind(fresh("tcp")))
         with pytest.raises(trimq.ProtocolError) as caught:
             await endpoint.ready()
-        assert name in str(caught.value)
-        assert "NULL" in str(caught.value)
+        text = str(caught.value)
+        assert (name in text and "NULL" in text) or "another security mechanism" in text
         assert req.peers == ()
 
 

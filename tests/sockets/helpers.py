@@ -1,6 +1,6 @@
 """What the tests of the patterns share: a context over a network in memory, and ways to look without taking.
 
-The clock jumps (``pytestmark = jumping``): every wait here is trio's own, so a test that hangs fails at once.
+The clock jumps where a test says ``@jumping``: every wait here is trio's own, so a test that hangs fails at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 import trimq
 from trimq._remote import Remote
@@ -24,13 +24,8 @@ PLACES = ("inproc://place", "tcp://place:1")
 both = pytest.mark.parametrize("place", PLACES, ids=["inproc", "memory"])
 
 
-def run(async_fn: Callable[..., Awaitable[Any]], **kwargs: Any) -> Any:
-    """trio.run with a clock that jumps when everybody waits."""
-    kwargs["clock"] = kwargs.get("clock") or MockClock(autojump_threshold=0)
-    return trio.run(async_fn, **kwargs)
-
-
-jumping = pytest.mark.trio(run=run)
+jumping = pytest.mark.usefixtures("autojump_clock")
+"""A clock that jumps when everybody waits."""
 
 
 @asynccontextmanager

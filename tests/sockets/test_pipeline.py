@@ -26,16 +26,13 @@ from sockets.helpers import (
     zmtp_message,
 )
 
-import trimq
 from trimq import EndpointState, Pull, Push
 from trimq.testing import MemoryTransport
-
-pytestmark = jumping
-
 
 # Routing
 
 
+@jumping
 @both
 async def test_push_round_robin(place: str) -> None:
     """RFC 30: "SHALL round-robin"; test_spec_pushpull: two messages to each of five, in the order they came."""
@@ -48,6 +45,7 @@ async def test_push_round_robin(place: str) -> None:
             assert await all_of(pull) == [[b"ABC"], [b"DEF"]]
 
 
+@jumping
 @both
 async def test_push_round_robin_over_connected(place: str) -> None:
     """Several endpoints: the order of the pipes is the order of connecting (libzmq.md 5.1)."""
@@ -60,6 +58,7 @@ async def test_push_round_robin_over_connected(place: str) -> None:
         assert [await all_of(pull) for pull in pulls] == [[[b"0"], [b"3"], [b"6"]], [[b"1"], [b"4"]], [[b"2"], [b"5"]]]
 
 
+@jumping
 @both
 async def test_pull_fair_queues(place: str) -> None:
     """test_spec_pushpull: of two messages from each of five, the first five received are the five first ones."""
@@ -74,6 +73,7 @@ async def test_pull_fair_queues(place: str) -> None:
         assert [int(message[-1:]) for message in received[5:]] == [int(message[-1:]) for message in received[:5]]
 
 
+@jumping
 async def test_pull_is_fair_to_a_quiet_peer() -> None:
     """A peer with one message is heard next, however much the others have sent (RFC 30: "SHALL fair-queue")."""
     async with opened() as ctx:
@@ -84,6 +84,7 @@ async def test_pull_is_fair_to_a_quiet_peer() -> None:
         assert [b"quiet"] in [await pull.receive() for _ in range(2)]
 
 
+@jumping
 async def test_push_passes_over_who_is_full() -> None:
     """A pipe that cannot accept is passed over, and joins again at the end when half of it was read (1.3, 5.2)."""
     async with opened(send_hwm=2, receive_hwm=2) as ctx:
@@ -103,6 +104,7 @@ async def test_push_passes_over_who_is_full() -> None:
         assert drain(slow) == [[b"4"], [b"6"], [b"b"], [b"d"]]
 
 
+@jumping
 @both
 async def test_who_joins_and_who_leaves(place: str) -> None:
     """Who comes gets its turn, who goes gets nothing more; nothing else is lost (RFC 30)."""
@@ -128,6 +130,7 @@ async def test_who_joins_and_who_leaves(place: str) -> None:
         assert await third.receive() == [b"7"]
 
 
+@jumping
 @both
 async def test_pull_keeps_what_came_before_its_peer_went(place: str) -> None:
     """Inbound messages stay readable until drained (libzmq.md 1.6)."""
@@ -142,6 +145,7 @@ async def test_pull_keeps_what_came_before_its_peer_went(place: str) -> None:
         assert await pull.receive_many() == [[b"1"], [b"2"], [b"3"]]
 
 
+@jumping
 async def test_push_discards_what_it_receives() -> None:
     """RFC 30: a PUSH discards; its peer is not held back, and gets its messages."""
     network = MemoryTransport()
@@ -158,6 +162,7 @@ async def test_push_discards_what_it_receives() -> None:
 # Mute
 
 
+@jumping
 @both
 async def test_push_waits_while_there_is_nobody(place: str) -> None:
     """test_spec_pushpull: no peers after bind alone, nothing can be sent; RFC 30: block, never discard."""
@@ -176,10 +181,11 @@ async def test_push_waits_while_there_is_nobody(place: str) -> None:
         await nothing(pull)
 
 
+@jumping
 @both
 async def test_push_waits_while_all_are_full(place: str) -> None:
     """Mute action of PUSH: block; then what waited goes first, and nothing was dropped."""
-    async with opened(MemoryTransport(buffer=1), send_hwm=1, receive_hwm=1) as ctx:
+    async with opened(MemoryTransport(buffer=200), send_hwm=1, receive_hwm=1) as ctx:
         push, pull = ctx.socket(Push), ctx.socket(Pull)
         await joined(ctx, pull, push, place=place)
         sent = 0
@@ -200,6 +206,7 @@ async def test_push_waits_while_all_are_full(place: str) -> None:
 # High-water marks
 
 
+@jumping
 @pytest.mark.parametrize("first", ["bind", "connect"])
 @pytest.mark.parametrize(
     ("send_hwm", "receive_hwm", "count"),
@@ -228,6 +235,7 @@ async def test_inproc_marks_add_up(first: str, send_hwm: float, receive_hwm: flo
         assert await pull.receive() == [b"one more"]
 
 
+@jumping
 async def test_marks_add_up_whoever_binds() -> None:
     """The same with the Push bound."""
     async with opened() as ctx:
@@ -236,6 +244,7 @@ async def test_marks_add_up_whoever_binds() -> None:
         assert fill(push) == 7
 
 
+@jumping
 async def test_marks_are_per_peer() -> None:
     """HWM is per pipe (libzmq.md 1, 5.2)."""
     async with opened(send_hwm=1, receive_hwm=1) as ctx:
@@ -244,6 +253,7 @@ async def test_marks_are_per_peer() -> None:
         assert fill(push) == 6
 
 
+@jumping
 async def test_marks_count_messages() -> None:
     """Counted in whole messages: many frames are one."""
     async with opened(send_hwm=1, receive_hwm=1) as ctx:
@@ -252,6 +262,7 @@ async def test_marks_count_messages() -> None:
         assert fill(push, [b""] * 1000) == 2
 
 
+@jumping
 @pytest.mark.parametrize("place", ["inproc://place", "tcp://place:1"])
 async def test_before_there_is_a_peer(place: str) -> None:
     """After connect messages queue up to SNDHWM although no peer exists (libzmq.md 5.1); then all arrive in order."""
@@ -268,6 +279,7 @@ async def test_before_there_is_a_peer(place: str) -> None:
         assert received == [[b"early"]] * 5 + [[b"%d" % n] for n in range(20)]
 
 
+@jumping
 async def test_closed_before_the_other_binds() -> None:
     """test_hwm: connect first with SNDHWM 1, send, close, then bind: exactly one message arrives."""
     async with opened(linger=math.inf) as ctx:
@@ -280,6 +292,7 @@ async def test_closed_before_the_other_binds() -> None:
         assert await all_of(pull) == [[b"kept"]]
 
 
+@jumping
 async def test_ten_pending_connects() -> None:
     """test_inproc_connect: ten Push sockets that connected and sent first are all heard after one bind."""
     async with opened() as ctx:
@@ -292,6 +305,7 @@ async def test_ten_pending_connects() -> None:
         assert await all_of(pull) == [[b"%d" % n] for n in range(10)]
 
 
+@jumping
 async def test_raising_a_mark_on_a_live_socket() -> None:
     """test_sockopt_hwm: 1 + 1, then SNDHWM set to 5 after connect: 6 sends; the other side's mark counts as well."""
     async with opened() as ctx:
@@ -307,6 +321,7 @@ async def test_raising_a_mark_on_a_live_socket() -> None:
         assert fill(push) == 10_000
 
 
+@jumping
 async def test_lowering_a_mark_on_a_live_socket() -> None:
     """test_sockopt_hwm: 100 + 1 filled, then 70: nothing is lost, and then no more than 71 fit, and more than 7."""
     async with opened() as ctx:
@@ -328,6 +343,7 @@ async def test_lowering_a_mark_on_a_live_socket() -> None:
         assert fill(push) == 71
 
 
+@jumping
 async def test_a_raised_mark_lets_who_waits_go_on() -> None:
     """A call that waits for room goes on when a new mark makes half of the queue free."""
     async with opened() as ctx:
@@ -341,6 +357,7 @@ async def test_a_raised_mark_lets_who_waits_go_on() -> None:
         assert drain(pull)[-1] == [b"waited"]
 
 
+@jumping
 async def test_receive_hwm_holds_the_sender_back() -> None:
     """Over a network nothing is read beyond RCVHWM (and what one read brings): the sender has to wait."""
     async with opened(MemoryTransport(buffer=100), send_hwm=10, receive_hwm=10) as ctx:
@@ -357,6 +374,7 @@ async def test_receive_hwm_holds_the_sender_back() -> None:
 # Whole messages
 
 
+@jumping
 async def test_a_message_is_never_cut() -> None:
     """Whole-message atomicity (test_spec_pushpull): what a lost connection cut in two is not seen, nor is its rest."""
     network = MemoryTransport(buffer=1000)
@@ -366,9 +384,9 @@ async def test_a_message_is_never_cut() -> None:
         big = [b"3", b"x" * 1_000_000, b"3b"]
         await push.send(big)
         await push.send(b"kept")
-        for _ in range(3):
-            await trio.testing.wait_all_tasks_blocked()
+        await settle()
         network.drop_all()
+        await settle()
         await push.send([b"5", b"5"])
         received = await all_of(pull)
         while [b"5", b"5"] not in received:
@@ -377,6 +395,7 @@ async def test_a_message_is_never_cut() -> None:
         assert received[-1] == [b"5", b"5"]
 
 
+@jumping
 @both
 async def test_frames_stay_together(place: str) -> None:
     """Messages of many frames from many peers come whole, none interleaved (libzmq.md 1.3)."""
@@ -401,6 +420,7 @@ async def test_frames_stay_together(place: str) -> None:
 # Endpoints without peers
 
 
+@jumping
 async def test_a_dead_endpoint_gets_its_share() -> None:
     """test_immediate: of ten sends to a dead and a live endpoint five arrive; the rest wait for the dead one."""
     async with opened() as ctx:
@@ -415,6 +435,7 @@ async def test_a_dead_endpoint_gets_its_share() -> None:
         assert [await late.receive() for _ in range(5)] == [[b"%d" % n] for n in range(0, 10, 2)]
 
 
+@jumping
 async def test_immediate() -> None:
     """test_immediate with IMMEDIATE=1: all ten arrive; without any peer nothing can be sent."""
     async with opened(immediate=True) as ctx:
@@ -435,6 +456,7 @@ async def test_immediate() -> None:
         assert await back.receive() == [b"back"]
 
 
+@jumping
 async def test_disconnect() -> None:
     """test_term_endpoint: after a disconnect, or an unbind at the other side, nothing can be sent."""
     async with opened() as ctx:
@@ -459,6 +481,7 @@ async def test_disconnect() -> None:
         bound.close()
 
 
+@jumping
 async def test_unbind_ends_what_came_in_there() -> None:
     """test_term_endpoint: zmq_unbind closes the connections that were accepted there, at once (1.6 needs a poll)."""
     async with opened() as ctx:
@@ -473,6 +496,7 @@ async def test_unbind_ends_what_came_in_there() -> None:
 # What they are
 
 
+@jumping
 async def test_types_have_what_they_can() -> None:
     """What a pattern cannot do, its class does not have; they are trio's channels (design 1)."""
     async with opened() as ctx:
@@ -488,6 +512,7 @@ async def test_types_have_what_they_can() -> None:
             assert not hasattr(pull, name), name
 
 
+@jumping
 @both
 async def test_async_for_over_a_pull(place: str) -> None:
     """As with any ReceiveChannel; a send into it from another task."""
@@ -502,4 +527,3 @@ async def test_async_for_over_a_pull(place: str) -> None:
                 n += 1
                 if n == 5000:
                     break
-        assert trimq.Push is Push

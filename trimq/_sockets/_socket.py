@@ -14,7 +14,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .._abc import PeerInfo
 from .._endpoint import Endpoint
-from .._errors import ContextTerminated, InvalidEndpoint, SocketClosed
+from .._errors import ContextTerminated, InvalidEndpoint, SocketClosed, is_end_of, without
 from .._remote import Remote
 from .._util import Bell, Pace, Waiter, until
 from ._peering import Peering
@@ -201,7 +201,7 @@ class Socket(Peering, trio.abc.AsyncResource):
     ) -> None:
         if exc_value is None:
             await self.aclose()
-        elif isinstance(exc_value, ContextTerminated) and exc_value._context is self._context:
+        elif without(exc_value, lambda error: is_end_of(error, self._context)) is None:
             self.close()  # the normal end of a context: what is queued lingers there
         else:
             self._closed_by_user = True
