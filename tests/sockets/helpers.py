@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trimq
 from trimq._remote import Remote
@@ -24,7 +24,15 @@ PLACES = ("inproc://place", "tcp://place:1")
 both = pytest.mark.parametrize("place", PLACES, ids=["inproc", "memory"])
 
 
-jumping = pytest.mark.usefixtures("autojump_clock")
+def run(async_fn: Callable[..., Awaitable[Any]], **kwargs: Any) -> Any:
+    """trio.run with a clock that jumps when everybody waits."""
+    kwargs["clock"] = kwargs.get("clock") or MockClock(autojump_threshold=0)
+    return trio.run(async_fn, **kwargs)
+
+
+# pytest-trio takes a clock only from a test's own arguments (usefixtures does nothing), and trio_mode's own mark comes
+# before a module's pytestmark: so it is a decorator, test by test.
+jumping = pytest.mark.trio(run=run)
 """A clock that jumps when everybody waits."""
 
 
