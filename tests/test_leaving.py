@@ -455,7 +455,7 @@ async def test_async_with_a_socket_by_an_exception(
                     scope.cancel()
                     await trio.sleep_forever()
             except KeyError as error:
-                assert error is mine
+                assert error is mine  # noqa: PT017 - the very same object
     assert trio.current_time() == 0
     assert caplog.messages == [f"Push: 1 unsent messages for {NOBODY} were dropped"]
 

@@ -404,7 +404,7 @@ def test_nothing_is_lost_or_out_of_order(seed: int) -> None:
     assert got == put
 
 
-# Fan-out (dist)
+# Fan-out, which libzmq calls dist
 
 
 def test_fan_out_shares_one_encoding() -> None:

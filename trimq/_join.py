@@ -96,7 +96,7 @@ class JoinConnector(Site):
         self._endpoint._enter(EndpointState.READY)
         for item in waiting.queue:
             body = item.item if isinstance(item, Shared) else item
-            theirs.outbox.put(list(body) if isinstance(body, list) else body)
+            theirs.outbox.put(body if isinstance(body, bytes) else list(body))
         if waiting.writer_waits:
             theirs.outbox.writer_waits = True
             theirs.outbox.opened()

@@ -92,7 +92,7 @@ async def test_leaving_by_an_error_wakes_outsiders(make: Make, address: str, aut
 
 @every_call
 async def test_close_wakes(make: Make, address: str, autojump_clock: MockClock) -> None:
-    """Design 1: close() in another task raises SocketClosed (ENOTSOCK) in pending calls; made later they raise it at once."""
+    """Design 1: close() in another task raises SocketClosed (ENOTSOCK) in pending calls, and in later ones at once."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         caller = await pending(nursery, await make(context, address))
         caller.scene.socket.close()
