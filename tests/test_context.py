@@ -560,7 +560,13 @@ async def test_every_call_is_a_checkpoint() -> None:
         for call in calls:
             with assert_checkpoints():
                 await call()
-        for call in (lambda: push.send(b""), push.wait_sendable, push.flush, lambda: push.send_many([b""]), push.aclose):
+        for call in (
+            lambda: push.send(b""),
+            push.wait_sendable,
+            push.flush,
+            lambda: push.send_many([b""]),
+            push.aclose,
+        ):
             with assert_checkpoints():
                 try:
                     await call()

@@ -98,7 +98,7 @@ class Accepted:
         try:
             with self._scope:
                 cause = await hold(
-                    socket, self._stream, acceptor._transport, acceptor._settings, self._open, lambda state: None
+                    socket, self._stream, acceptor._transport, acceptor._settings, self._open, lambda state, cause: None
                 )
         finally:
             if cause is not None:

@@ -100,11 +100,11 @@ class Dialer:
             return TimeoutError(f"no connection to {self._endpoint} within {self._settings.connect_timeout} s")
         return await hold(self._socket, stream, self._transport, self._settings, lambda: self._remote, self._tell)
 
-    def _tell(self, state: EndpointState) -> None:
+    def _tell(self, state: EndpointState, cause: Exception | None) -> None:
         if state is EndpointState.READY:
             self._linked = True
             self._endpoint._routing_id = self._remote.routing_id or None
-        self._endpoint._enter(state)
+        self._endpoint._enter(state, cause, fault=is_fault(cause))
 
     def _drop_remote(self) -> None:
         report_unsent(self._socket, self._remote)

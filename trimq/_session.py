@@ -30,13 +30,13 @@ async def hold(
     transport: StreamTransport,
     settings: Settings,
     get_remote: Callable[[], Remote],
-    tell: Callable[[EndpointState], None],
+    tell: Callable[[EndpointState, Exception | None], None],
 ) -> Exception | None:
     """Holds one connection: handshake, admission, traffic; then closes the stream.
 
     Args:
       get_remote: gives the remote that the connection is for, once its handshake is complete.
-      tell: is told how far it has come.
+      tell: is told how far it has come, and why it is over.
 
     Returns:
       why it was lost; None if it was ended from here, its messages written.
@@ -44,8 +44,9 @@ async def hold(
     Cancelled, it closes at once.
     """
     remote: Remote | None = None
+    cause: Exception | None = None
     try:
-        tell(EndpointState.HANDSHAKING)
+        tell(EndpointState.HANDSHAKING, None)
         link = Link(stream, socket._wire(settings))
         info = None
         with trio.move_on_after(settings.handshake_timeout):
@@ -58,10 +59,10 @@ async def hold(
         except ProtocolError as error:
             await link.refuse(str(error))
             raise
-        tell(EndpointState.READY)
-        return await link.run(remote.inbox, remote.outbox)
+        tell(EndpointState.READY, None)
+        cause = await link.run(remote.inbox, remote.outbox)
     except (OSError, trio.BrokenResourceError) as error:
-        return error
+        cause = error
     finally:
         if remote is not None:
             if remote.outbox.held:
@@ -71,7 +72,9 @@ async def hold(
                 )
                 remote.outbox.taken()
             socket._unlink(remote)
+            tell(EndpointState.WAITING, cause)  # in the same tick: where there is no peer, nothing is ready
         await trio.aclose_forcefully(stream)
+    return cause
 
 
 def close_remote(socket: Socket, remote: Remote, scope: trio.CancelScope, linger: float) -> None:
