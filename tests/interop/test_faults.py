@@ -47,8 +47,9 @@ async def test_connecting_to_the_wrong_type(kinds: tuple[str, str], peer: Peer, 
         endpoint = mine.connect(await theirs.bind(fresh("tcp")))
         with pytest.raises(trimq.ProtocolError) as caught:
             await endpoint.ready()
-        assert kind in str(caught.value)
-        assert wrong in str(caught.value)
+        text = str(caught.value)
+        # libzmq may close before its READY could be read (wire.md 1.9).
+        assert (kind in text and wrong in text) or "no use for this socket type" in text
         assert mine.peers == ()
         endpoint.close()
         right = await peer.socket(min(mine._accepts))
