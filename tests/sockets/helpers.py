@@ -5,8 +5,8 @@ The clock jumps where a test says ``@jumping``: every wait here is trio's own, s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -108,9 +108,9 @@ async def nothing(*sockets: Any) -> None:
             socket.receive_nowait()
 
 
-async def level(wait: Callable[[], Awaitable[None]]) -> bool:
+async def level(wait: Callable[[], Awaitable[None]], seconds: float = 100) -> bool:
     """Whether a wait for a level returns; else it would wait for ever (the clock jumps)."""
-    with trio.move_on_after(100):
+    with trio.move_on_after(seconds):
         await wait()
         return True
     return False
@@ -124,13 +124,6 @@ def remote(socket: trimq.Socket, index: int = 0) -> Remote:
 def dropped(socket: trimq.Socket) -> list[int]:
     """How many messages were dropped for each peer (promise 6)."""
     return [remote.dropped for remote in socket._remotes]
-
-
-@contextmanager
-def waiting(nursery: trio.Nursery) -> Iterator[None]:
-    """What is still running in the nursery at the end of this block is cancelled."""
-    yield
-    nursery.cancel_scope.cancel()
 
 
 # A peer made by hand, without trimq's code: ZMTP 3 in bytes (wire.md 1).

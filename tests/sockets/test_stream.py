@@ -1,4 +1,4 @@
-"""Stream: raw bytes (ZMQ_STREAM); libzmq's test_stream, test_stream_disconnect, test_stream_empty, test_stream_exceeds_buffer.
+"""Stream: raw bytes (ZMQ_STREAM); libzmq's test_stream, test_stream_disconnect, _empty, _exceeds_buffer, _timeout.
 
 Over the network in memory with a clock that jumps; and over real tcp, where the bytes and the closing matter.
 """
@@ -342,7 +342,7 @@ async def test_to_a_zmtp_peer() -> None:
 
 @jumping
 async def test_a_silent_peer() -> None:
-    """test_stream_timeout: a Dealer gives up on a raw peer that never greets, bound or connected; Stream has no handshake."""
+    """test_stream_timeout: a Dealer gives up on a raw peer that never greets, bound or connected; Stream itself does not."""
     network = MemoryTransport()
     async with opened(network, handshake_timeout=0.1) as ctx:
         stream, dealer, router = ctx.socket(Stream), ctx.socket(Dealer), ctx.socket(Router)
