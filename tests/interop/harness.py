@@ -259,6 +259,7 @@ async def until_quiet(sub: trimq.Sub | trimq.XSub | PeerSocket, send: Callable[[
                 received = await sub.receive()
         if received is not None:
             break
+    assert received is not None
     await send([b"that is all"])
     while received[-1] != b"that is all":
         received = await sub.receive()

@@ -39,7 +39,7 @@ MISMATCHES = [
 
 @pytest.mark.parametrize("kinds", MISMATCHES, ids="-to-".join)
 async def test_connecting_to_the_wrong_type(kinds: tuple[str, str], peer: Peer, fresh: Callable[[str], str]) -> None:
-    """`Endpoint.ready` raises ProtocolError that names both types; the socket goes on elsewhere (RFC 37)."""
+    """`Endpoint.ready` raises ProtocolError, which names both types if it can; the socket goes on elsewhere (RFC 37)."""
     kind, wrong = kinds
     async with running(10) as ctx:
         mine = ctx.socket(KINDS[kind], linger=0)

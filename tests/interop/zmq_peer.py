@@ -107,7 +107,7 @@ class Driver:
                 # closing a socket is done in the background: its address may still be taken
                 if error.errno != self.zmq.EADDRINUSE or time.monotonic() > deadline:
                     raise
-        return str(socket.last_endpoint.rstrip(b"\0").decode())
+        return str(socket.get_string(self.zmq.LAST_ENDPOINT)).rstrip("\0")
 
     def do_connect(self, name: str, endpoint: str) -> None:
         self.sockets[name].connect(endpoint)
