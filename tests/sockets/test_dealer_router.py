@@ -24,6 +24,7 @@ from sockets.helpers import (
 
 import trimq
 from trimq import Dealer, EndpointState, HostUnreachable, ProtocolError, Rep, Req, Router
+from trimq._util import until
 from trimq.testing import MemoryTransport
 
 # Dealer
@@ -242,6 +243,19 @@ async def test_mandatory(place: str) -> None:
 
 
 @jumping
+@both
+async def test_an_id_ends_with_its_peer(place: str) -> None:
+    """In the tick in which `peers` has it no longer, its id reaches nobody: no message is lost between the two."""
+    async with opened() as ctx:
+        router, dealer = ctx.socket(Router, mandatory=True), ctx.socket(Dealer, routing_id=b"X")
+        await joined(ctx, router, dealer, place=place)
+        dealer.close()
+        await until(lambda: not router.peers, router._peer_bell, pace=router._pace)
+        with pytest.raises(HostUnreachable):
+            await router.send([b"X", b""])
+
+
+@jumping
 @pytest.mark.parametrize("mandatory", [False, True])
 @pytest.mark.parametrize("value", [b"", b"X", [b"X"], bytearray(b"X"), memoryview(b"X"), (b"",)], ids=repr)
 async def test_an_id_alone_is_no_message(value: Any, mandatory: bool) -> None:
@@ -294,6 +308,23 @@ async def test_mandatory_waits_for_the_full() -> None:
         assert received == [[b"full"], [b"full"], [b"0"], [b"1"], [b"2"]]
         assert await level(router.wait_sendable)
         assert dropped(router) == [0, 0]
+
+
+@jumping
+async def test_room_is_for_who_waits_for_it() -> None:
+    """Who waits for X does not hold up who waits for Y, though he came before."""
+    async with opened(send_hwm=1, receive_hwm=1) as ctx:
+        router = ctx.socket(Router, mandatory=True)
+        x, y = ctx.socket(Dealer, routing_id=b"X"), ctx.socket(Dealer, routing_id=b"Y")
+        await joined(ctx, router, x, y, place="inproc://place")
+        fill(router, [b"X", b"full"])
+        fill(router, [b"Y", b"full"])
+        async with trio.open_nursery() as nursery:
+            for name in (b"X", b"Y", b"X", b"Y"):
+                nursery.start_soon(router.send, [name, b"waits"])
+                await settle()
+            assert drain(y) == [[b"full"], [b"full"], [b"waits"], [b"waits"]]
+            assert drain(x) == [[b"full"], [b"full"], [b"waits"], [b"waits"]]
 
 
 @jumping

@@ -130,6 +130,7 @@ async def test_connects_once(place: str) -> None:
         assert other.endpoints == (endpoint,)
         one.bind(place)
         await endpoint.ready()
+        await one.wait_for_peers()
         with pytest.raises(StateError, match="one peer"):
             one.connect("inproc://elsewhere")
         endpoint.close()
@@ -224,6 +225,30 @@ async def test_a_peer_that_went_takes_no_room() -> None:
         await one.wait_for_peers()
         await one.send(b"fresh")
         assert await peer.exactly(7) == zmtp_message(b"fresh")
+
+
+@jumping
+async def test_a_disconnected_peer_is_not_in_the_way() -> None:
+    """After a disconnect whose queue still lingers the Pair has no peer, and takes another; the queue is not its."""
+    network = MemoryTransport(buffer=200)
+    async with opened(network, linger=1000) as ctx:
+        listener = network.bind("deaf:1", trimq._options.Settings())
+        one, other = ctx.socket(Pair), ctx.socket(Pair)
+        endpoint = one.connect("tcp://deaf:1")
+        deaf = RawPeer(await listener.accept())
+        await deaf.handshake(b"PAIR")
+        await endpoint.ready()
+        while await level(lambda: one.send(b"x" * 150)):
+            pass
+        endpoint.close()
+        assert one.peers == ()
+        assert fill(one) == 0
+        one.bind("tcp://place:1")
+        await joins(other, "tcp://place:1")
+        await one.wait_for_peers()
+        await one.send(b"fresh")
+        assert await other.receive() == [b"fresh"]
+        assert len(await deaf.rest()) > 1000  # what lingered
 
 
 @jumping

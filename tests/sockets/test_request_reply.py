@@ -103,7 +103,12 @@ async def test_req_levels(place: str) -> None:
         await router.send([peer, b"", b"a"])
         assert await level(req.wait_receivable)
         assert not await level(req.wait_sendable)
-        assert req.receive_nowait() == [b"a"]
+        await router.send([peer, b"", b"a second, too many"])
+        await settle()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(req.wait_sendable)
+            await settle()
+            assert req.receive_nowait() == [b"a"]
         assert await level(req.wait_sendable)
         assert not await level(req.wait_receivable)
 
@@ -291,6 +296,7 @@ async def test_correlate(place: str) -> None:
             await router.send([peer, wrong, b"", b"DEF"])
             await router.send([peer, b"", b"DEF"])
             await router.send([peer, number, b"DEF"])
+            await router.send([peer, number, b""])  # no body
             assert not await level(req.wait_receivable)
             await router.send([peer, number, b"", b"GHI"])
             assert await req.receive() == [b"GHI"]
@@ -517,7 +523,10 @@ async def test_rep_levels(place: str) -> None:
         assert await level(rep.wait_receivable)
         assert await level(rep.wait_receivable)
         assert not await level(rep.wait_sendable)
-        rep.receive_nowait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rep.wait_sendable)
+            await settle()
+            rep.receive_nowait()
         assert not await level(rep.wait_receivable)
         assert await level(rep.wait_sendable)
         async with trio.open_nursery() as nursery:
