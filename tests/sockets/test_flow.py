@@ -684,3 +684,14 @@ async def test_every_call_is_a_cancel_point(place: str, checkpoints: Any) -> Non
                 await call()
             assert scope.cancelled_caught
         assert await all_of(pull) == [[b"1"]]
+
+
+@jumping
+@pytest.mark.parametrize("kind", [list, tuple])
+async def test_send_many_of_what_fits_returns(kind: Any) -> None:
+    """Of a list it is known that nothing follows: no room is waited for (a generator has to be asked, room first)."""
+    async with opened(send_hwm=2) as ctx:
+        push = ctx.socket(Push)
+        push.connect("inproc://nobody")
+        assert await level(lambda: push.send_many(kind([b"1", b"2"])))
+        assert not await level(lambda: push.send_many(iter([b"3"])))

@@ -191,6 +191,7 @@ class SendingMany(Sending):
           TypeError, ValueError: the iterator gave what is no message; what came before it is queued.
         """
         iterator = iter(values)
+        sent = 0
         while True:
             await self._pace.checkpoint()
             limit = 0 if self._senders else self._room()
@@ -207,8 +208,9 @@ class SendingMany(Sending):
                 taken = self._offer_many(iterator, limit)
             finally:
                 self._serve_senders()
-            if taken < limit:
-                return
+            sent += taken
+            if taken < limit or (type(values) in (list, tuple) and sent >= len(values)):  # type: ignore[arg-type]
+                return  # of a list it is known that nothing follows, without room for it
 
 
 class Receiving(Socket):
