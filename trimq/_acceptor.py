@@ -65,6 +65,9 @@ class Acceptor:
                 continue
             except trio.ClosedResourceError:
                 return
+            if self._endpoint.state is EndpointState.CLOSED:  # in the very tick in which the connection came
+                await trio.aclose_forcefully(stream)
+                return
             accepted = Accepted(self, stream)
             self._accepted[accepted] = None
             self._socket._carriers += 1

@@ -60,6 +60,7 @@ class Endpoint:
         self._state = EndpointState.READY if bound else EndpointState.CONNECTING
         self._cause: Exception | None = None
         self._fault: Exception | None = None  # a failure that does not pass by itself
+        self._last_fault: Exception | None = None
         self._faults = 0
         self._ended_context: object = None
         self._bell = Bell()
@@ -126,8 +127,8 @@ class Endpoint:
                 raise SocketClosed(f"the endpoint {self._address} was closed")
             if self._fault is not None:
                 raise self._fault.with_traceback(None)
-            if self._faults != faults and self._cause is not None:
-                raise self._cause.with_traceback(None)
+            if self._faults != faults and self._last_fault is not None:
+                raise self._last_fault.with_traceback(None)
             if self._state is EndpointState.LOST:
                 raise (self._cause or SocketClosed(f"{self._address} has given up")).with_traceback(None)
             return False
@@ -146,7 +147,9 @@ class Endpoint:
         elif cause is not None:
             self._cause = cause
             self._fault = cause if fault else None
-            self._faults += fault
+            if fault:
+                self._last_fault = cause
+                self._faults += 1
         self._bell.ring()
 
     def _terminate(self, context: object) -> None:

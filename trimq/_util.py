@@ -40,12 +40,12 @@ class Pace:
       strict: every call is a full checkpoint, as trio's own calls are.
     """
 
-    __slots__ = ("_share", "_strict", "_thread", "_tick", "_yields", "due")
+    __slots__ = ("_share", "_strict", "_tick", "_yields", "due", "thread")
 
     def __init__(self, *, strict: bool = False) -> None:
         self.due: float = -math.inf  # when the next call has to yield
         self._strict = strict
-        self._thread = get_ident()
+        self.thread: int = get_ident()  # the run's; who is not on it has to be refused
         self._share = _SLICE
         self._tick = 0
         self._yields = 0
@@ -56,7 +56,7 @@ class Pace:
         Raises:
           NoIOThread: this is another thread.
         """
-        if get_ident() != self._thread:
+        if get_ident() != self.thread:
             raise NoIOThread(
                 "a context belongs to the trio run, and the process, that opened it: from a thread use "
                 "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
@@ -64,7 +64,7 @@ class Pace:
 
     async def checkpoint(self) -> None:
         """Checks for cancellation, and yields if it is time."""
-        if perf_counter() >= self.due:
+        if perf_counter() >= self.due or get_ident() != self.thread:
             await self.pause()
         else:
             await checkpoint_if_cancelled()

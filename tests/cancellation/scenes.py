@@ -223,7 +223,8 @@ async def _stream_full(
     return scene, prefix
 
 
-FULL: dict[Any, Any] = {
+Fill = Callable[[Any, Any, trimq.Context, str], Awaitable[tuple[Scene, tuple[bytes, ...]]]]
+FULL: dict[Any, Fill] = {
     trimq.Pub: _subscriber_full,
     trimq.XPub: _subscriber_full,
     trimq.Req: _nobody,
@@ -231,7 +232,7 @@ FULL: dict[Any, Any] = {
 }
 
 
-def send(kind: Any, peer_kind: Any, full: Any = None) -> Make:
+def send(kind: Any, peer_kind: Any, full: Fill | None = None) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
         scene, prefix = await (full or FULL.get(kind, _full))(kind, peer_kind, context, address)
         scene.call = lambda: scene.socket.send([*prefix, MINE])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import islice
+from threading import get_ident
 from time import perf_counter
 from typing import Any, Self
 
@@ -23,7 +24,8 @@ from ._socket import Socket
 
 __all__ = ["Receiving", "Sending", "SendingMany", "wait_any"]
 
-_RUN = 1000  # messages that send_many queues between two looks at the clock
+_LEAST, _MOST = 16, 1024  # messages that send_many queues between two looks at the clock
+_QUICK = 250e-6  # seconds: a run that took less may be longer, one that took more is to be shorter
 
 
 class _Turn:
@@ -119,8 +121,9 @@ class Sending(Socket):
         A cancelled send has queued nothing. Returning means queued, not written: see `flush`.
         """
         item = value if type(value) is bytes else self._pack(value)
-        if perf_counter() >= self._pace.due:
-            await self._pace.pause()
+        pace = self._pace
+        if perf_counter() >= pace.due or get_ident() != pace.thread:
+            await pace.pause()
         else:
             await checkpoint_if_cancelled()
         if (self._senders and self._behind(item)) or not self._offer(item):
@@ -191,7 +194,7 @@ class SendingMany(Sending):
           TypeError, ValueError: the iterator gave what is no message; what came before it is queued.
         """
         iterator = iter(values)
-        sent = 0
+        sent, run = 0, _LEAST
         while True:
             await self._pace.checkpoint()
             limit = 0 if self._senders else self._room()
@@ -203,12 +206,15 @@ class SendingMany(Sending):
                 limit = self._room()
                 if not limit:
                     continue
-            limit = min(limit, _RUN)
+            limit = min(limit, run)
+            start = perf_counter()
             try:
                 taken = self._offer_many(iterator, limit)
             finally:
                 self._serve_senders()
             sent += taken
+            # What a message costs is known only to the iterator and the fan-out.
+            run = min(2 * run, _MOST) if perf_counter() - start < _QUICK else max(run // 2, _LEAST)
             if taken < limit or (type(values) in (list, tuple) and sent >= len(values)):  # type: ignore[arg-type]
                 return  # of a list it is known that nothing follows, without room for it
 
@@ -266,8 +272,9 @@ class Receiving(Socket):
 
         A cancelled receive has taken nothing.
         """
-        if perf_counter() >= self._pace.due:
-            await self._pace.pause()
+        pace = self._pace
+        if perf_counter() >= pace.due or get_ident() != pace.thread:
+            await pace.pause()
         else:
             await checkpoint_if_cancelled()
         body = self._take()

@@ -1,0 +1,284 @@
+"""Acceptors: what listens, what comes in, and what unbinding ends (design 1 and 2, zmq_bind(3), zmq_unbind(3))."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trimq
+from trimq import EndpointState
+from trimq._options import Settings
+from trimq.abc import Listener
+from trimq.testing import MemoryStream, MemoryTransport
+
+
+@asynccontextmanager
+async def opened(network: MemoryTransport, **options: Any) -> AsyncIterator[trimq.Context]:
+    with trio.fail_after(100_000):
+        async with trimq.open_context(transports=[network], **{"linger": 0.0, **options}) as context:
+            yield context
+
+
+class Starving(MemoryTransport):
+    """Its listeners run out of descriptors now and then."""
+
+    def __init__(self, failures: list[int]) -> None:
+        super().__init__()
+        self.failures = failures  # error numbers of the next accepts
+        self.accepts: list[float] = []
+
+    def bind(self, address: str, settings: Settings) -> Listener:
+        network, inner = self, super().bind(address, settings)
+
+        class Wrapped(Listener):
+            @property
+            def address(self) -> str:
+                return inner.address
+
+            async def accept(self) -> trio.abc.Stream:
+                network.accepts.append(trio.current_time())
+                if network.failures:
+                    await trio.lowlevel.checkpoint()
+                    number = network.failures.pop(0)
+                    raise OSError(number, errno.errorcode[number])
+                return await inner.accept()
+
+            def close(self) -> None:
+                inner.close()
+
+        return Wrapped()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECONNABORTED])
+async def test_accepting_survives(number: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Design 2, promise 4: out of descriptors, the accept loop breathes, says so, and goes on; it never spins."""
+    caplog.set_level(logging.WARNING, "trimq")
+    network = Starving([number] * 5)
+    async with opened(network) as context:
+        pull, push = context.socket(trimq.Pull), context.socket(trimq.Push)
+        push.connect(pull.bind("tcp://there:1"))
+        await push.send(b"at last")
+        assert await pull.receive() == [b"at last"]
+        assert 0.2 <= trio.current_time() <= 2
+        assert [text for text in caplog.messages if errno.errorcode[number] in text and "tcp://there:1" in text]
+        network.failures = [number]
+        other = context.socket(trimq.Push)
+        other.connect("tcp://there:1")
+        await other.send(b"once more")
+        assert await pull.receive() == [b"once more"]
+        pull.close()
+        await trio.sleep(10)
+        assert len(network.accepts) <= 10
+
+
+async def test_a_bug_in_a_listener_surfaces(autojump_clock: MockClock) -> None:
+    """Promise 4: OSError is caught, nothing else."""
+    network = Starving([])
+
+    class Bug(Exception):
+        pass
+
+    async def accept() -> trio.abc.Stream:
+        raise Bug
+
+    bind = network.bind
+
+    def buggy(address: str, settings: Settings) -> Listener:
+        listener = bind(address, settings)
+        listener.accept = accept  # type: ignore[method-assign]
+        return listener
+
+    network.bind = buggy  # type: ignore[method-assign]
+    with pytest.raises(Bug):
+        async with opened(network) as context:
+            context.socket(trimq.Pull).bind("tcp://there:1")
+            await trio.sleep_forever()
+
+
+async def stranger(network: MemoryTransport, data: bytes) -> MemoryStream:
+    stream = await network.connect("there:1", Settings())
+    if data:
+        await stream.send_all(data)
+    return stream
+
+
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" + b"\0" * 8 + b"\x7f\3\0NULL"])
+@pytest.mark.parametrize("gone", [False, True])
+async def test_strangers_disturb_nobody(data: bytes, gone: bool, autojump_clock: MockClock) -> None:
+    """Promise 4: a stranger's fault, or silence, ends the stranger's connection; the socket's peers know nothing of it."""
+    network = MemoryTransport()
+    async with opened(network, handshake_timeout=3.0) as context:
+        pull, push = context.socket(trimq.Pull), context.socket(trimq.Push)
+        endpoint = pull.bind("tcp://there:1")
+        push.connect(endpoint)
+        await push.wait_for_peers(1)
+        stream = await stranger(network, data)
+        if gone:
+            await stream.aclose()
+        await wait_all_tasks_blocked()
+        await push.send(b"hi")
+        assert await pull.receive() == [b"hi"]
+        assert len(pull.peers) == 1
+        assert endpoint.state is EndpointState.READY
+        if not gone:
+            with pytest.raises(trio.BrokenResourceError), trio.fail_after(3.5):
+                while True:  # its handshake takes too long, whatever it does
+                    await trio.sleep(0.5)
+                    await stream.send_all(b"")
+                    stream._check_send()
+        assert len(network.connections) == 1
+        assert endpoint.cause is None
+
+
+async def test_a_stranger_that_drips(autojump_clock: MockClock) -> None:
+    """ZMQ_HANDSHAKE_IVL bounds the whole handshake of who comes in, too."""
+    network = MemoryTransport()
+    async with opened(network, handshake_timeout=5.0) as context:
+        context.socket(trimq.Pull).bind("tcp://there:1")
+        stream = await stranger(network, b"\xff")
+        with pytest.raises(trio.BrokenResourceError):
+            for byte in b"\0" * 8 + b"\x7f\3":
+                await trio.sleep(1)
+                await stream.send_all(bytes([byte]))
+        assert 5 <= trio.current_time() <= 6
+
+
+async def test_unbind(autojump_clock: MockClock) -> None:
+    """zmq_unbind: the address is free at once, the connections that came in there end; the other endpoints go on."""
+    network = MemoryTransport()
+    async with opened(network) as context:
+        pull = context.socket(trimq.Pull)
+        a, b = pull.bind("tcp://a:1"), pull.bind("tcp://b:1")
+        to_a, to_b = context.socket(trimq.Push, reconnect_interval=math.inf), context.socket(trimq.Push)
+        lost = to_a.connect(a)
+        to_b.connect(b)
+        await pull.wait_for_peers(2)
+        await to_a.send(b"received before")
+        await pull.wait_receivable()
+        assert pull.endpoints == (a, b)
+        pull.unbind(a)
+        assert (a.state, pull.endpoints) == (EndpointState.CLOSED, (b,))
+        other = context.socket(trimq.Pull)
+        other.bind("tcp://a:1")
+        await trio.sleep(1)
+        assert lost.state is EndpointState.LOST
+        await to_b.send(b"after")
+        assert [await pull.receive() for _ in range(2)] == [[b"received before"], [b"after"]]
+        assert len(pull.peers) == 1
+        a.close()  # idempotent, and no danger for who is bound there now
+        assert other.endpoints[0].state is EndpointState.READY
+        for wrong in (a, "tcp://a:1", "tcp://nowhere:1"):
+            with pytest.raises(trimq.InvalidEndpoint, match="tcp://b:1"):
+                pull.unbind(wrong)
+        with pytest.raises(trimq.InvalidEndpoint):
+            pull.disconnect(b)
+
+
+async def test_unbind_ends_handshakes(autojump_clock: MockClock) -> None:
+    """Who is still shaking hands, or waits in the backlog, is let go at once."""
+    network = MemoryTransport()
+    async with opened(network) as context:
+        pull = context.socket(trimq.Pull)
+        endpoint = pull.bind("tcp://there:1")
+        shaking = await stranger(network, b"\xff")
+        await wait_all_tasks_blocked()
+        waiting = await stranger(network, b"")
+        endpoint.close()
+        await wait_all_tasks_blocked()
+        assert not shaking.connected
+        assert not waiting.connected
+        assert pull._carriers == 0
+
+
+async def test_what_is_queued_lingers_after_unbind(autojump_clock: MockClock) -> None:
+    """Design 1: what is queued for an endpoint's peers lingers as the socket's linger says; nothing new goes there."""
+    network = MemoryTransport(buffer=64)
+    async with opened(network, linger=math.inf) as context:
+        push, pull = context.socket(trimq.Push), context.socket(trimq.Pull, receive_hwm=1)
+        pull.connect(push.bind("tcp://there:1"))
+        await push.wait_for_peers(1)
+        await push.send_many([b"%d" % n for n in range(100)])
+        push.unbind("tcp://there:1")
+        with pytest.raises(trio.WouldBlock):
+            push.send_nowait(b"after")
+        assert [await pull.receive() for _ in range(100)] == [[b"%d" % n] for n in range(100)]
+        await trio.sleep(1)
+        assert push._carriers == 0
+
+
+async def test_inproc_unbind_keeps_the_joined() -> None:
+    """libzmq.md 3.3: unbinding an inproc name frees it; who is joined stays joined."""
+    async with trimq.open_context() as context:
+        pull, push, other = context.socket(trimq.Pull), context.socket(trimq.Push), context.socket(trimq.Pull)
+        push.connect(pull.bind("inproc://a"))
+        pull.unbind("inproc://a")
+        other.bind("inproc://a")
+        await push.send(b"still")
+        assert await pull.receive() == [b"still"]
+
+
+async def test_a_bound_pair_takes_the_next_peer(autojump_clock: MockClock) -> None:
+    """RFC 31: a second peer is refused while there is one; when that is gone, the next may come."""
+    network = MemoryTransport()
+    async with opened(network) as context:
+        pair = context.socket(trimq.Pair)
+        pair.bind("tcp://there:1")
+        first, second = context.socket(trimq.Pair), context.socket(trimq.Pair)
+        first.connect("tcp://there:1")
+        await pair.wait_for_peers(1)
+        second.connect("tcp://there:1")
+        await trio.sleep(10)
+        assert len(pair.peers) == 1
+        await first.send(b"first")
+        assert await pair.receive() == [b"first"]
+        first.close()
+        await trio.sleep(1)
+        third = context.socket(trimq.Pair)
+        third.connect("tcp://there:1")
+        await third.send(b"third")
+        assert await pair.receive() == [b"third"]
+
+
+async def test_closing_while_a_connection_comes_in(autojump_clock: MockClock) -> None:
+    """A connection accepted in the very tick of the close is let go."""
+    network = MemoryTransport()
+    async with opened(network) as context:
+        for _ in range(10):
+            pull = context.socket(trimq.Pull)
+            pull.bind("tcp://there:1")
+            await wait_all_tasks_blocked()
+            stream = await network.connect("there:1", Settings())
+            pull.close()
+            await wait_all_tasks_blocked()
+            assert not stream.connected
+            assert pull._carriers == 0
+
+
+async def test_leaving_while_a_connection_comes_in(autojump_clock: MockClock) -> None:
+    """Promise 3: nor does the block's exit wait for such a one, whose peer would stay for ever."""
+
+    class Closing(MemoryTransport):
+        async def connect(self, *args: Any, **options: Any) -> MemoryStream:
+            stream = await super().connect(*args, **options)
+            pull.close()
+            return stream
+
+    network = Closing()
+    async with opened(network) as far:
+        for _ in range(10):  # who runs first in a tick is up to trio
+            push = far.socket(trimq.Push, reconnect_interval=math.inf)
+            async with trimq.open_context(transports=[network]) as context:
+                pull = context.socket(trimq.Pull)
+                pull.bind("tcp://there:1")
+                await wait_all_tasks_blocked()
+                push.connect("tcp://there:1")
+                await wait_all_tasks_blocked()
+            assert push.peers == ()
