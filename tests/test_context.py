@@ -387,6 +387,18 @@ async def test_a_bug_ends_the_context_elsewhere(buggy: trio.Event) -> None:
         await pull.receive()
 
 
+async def test_a_bug_while_the_body_shields(buggy: trio.Event) -> None:
+    """Promise 2: the crash itself ends the context: nobody has to wait until the body has noticed."""
+    with pytest.raises(Bug):
+        async with quiet() as context:
+            pull = context.socket(trimq.Pull)
+            context.socket(trimq.Push).connect("tcp://nobody:1")
+            buggy.set()
+            with trio.CancelScope(shield=True), pytest.raises(trimq.ContextTerminated):
+                await pull.receive()
+            await trio.sleep_forever()
+
+
 async def test_several_bugs(buggy: trio.Event) -> None:
     """Promise 4: what several service tasks raise stays together."""
     with pytest.RaisesGroup(Bug, Bug):

@@ -244,6 +244,26 @@ async def test_after_disconnect_nothing_goes_there(network: Network, autojump_cl
         assert len(push.peers) == 1
 
 
+async def test_after_disconnect_nothing_comes_from_there(autojump_clock: MockClock) -> None:
+    """zmq_disconnect: what was received already can still be received; what comes while the rest lingers is discarded."""
+    network = Network()
+    network._buffer = 64
+    async with opened(network, linger=math.inf) as context:
+        near, far = context.socket(trimq.Dealer, linger=50.0), context.socket(trimq.Dealer, receive_hwm=1)
+        endpoint = near.connect(far.bind("tcp://far:1"))
+        await near.send_many([b"-" * 100] * 50)
+        await far.send(b"before")
+        await near.wait_receivable()
+        endpoint.close()
+        await far.send(b"after")
+        await trio.sleep(10)
+        assert near.receive_nowait() == [b"before"]
+        with pytest.raises(trio.WouldBlock):
+            near.receive_nowait()
+        assert [await far.receive() for _ in range(50)] == [[b"-" * 100]] * 50
+        far.linger = 0.0
+
+
 # ready
 
 

@@ -327,10 +327,27 @@ async def test_inproc_lingers_for_a_binder(autojump_clock: MockClock) -> None:
         await trio.sleep(3)
         pull = context.socket(trimq.Pull)
         pull.bind("inproc://late")
+        assert pull.peers == ()  # who came only to deliver is gone
         assert [await pull.receive() for _ in range(2)] == [[b"0"], [b"1"]]
         with trio.move_on_after(10) as scope:
             await pull.receive()
         assert scope.cancelled_caught
+
+
+async def test_leaving_with_a_full_inbox(autojump_clock: MockClock) -> None:
+    """A socket that is closed reads on, so that its peer can go on and the goodbye be answered; nothing of it is kept."""
+    network = MemoryTransport(buffer=64)
+    async with trimq.open_context(transports=[network], linger=0.0) as context:
+        near, far = context.socket(trimq.Dealer, receive_hwm=1, linger=math.inf), context.socket(trimq.Dealer)
+        near.connect(far.bind("tcp://far:1"))
+        await near.wait_for_peers(1)
+        await far.send_many([b"-" * 100] * 50)
+        await near.wait_receivable()
+        await wait_all_tasks_blocked()  # its reader waits for room
+        await near.send(b"bye")
+        await near.aclose()
+        assert trio.current_time() < 0.1
+        assert await far.receive() == [b"bye"]
 
 
 # close and aclose

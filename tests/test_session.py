@@ -212,4 +212,7 @@ async def test_what_is_in_doubt_is_told(caplog: pytest.LogCaptureFixture, autoju
         assert got[-1] == 2999
         [told] = caplog.messages
         missing = 3000 - len(got)
-        assert 0 < missing <= int(told.split()[0]) <= 1000
+        who, count, *_ = told.split()
+        assert who == "Push:"
+        assert "for tcp://there:1" in told
+        assert 0 < missing <= int(count) <= 1000

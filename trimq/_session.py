@@ -68,7 +68,10 @@ async def hold(
             if remote.outbox.held:
                 # What was in the one write that failed may have arrived or not: it is not sent twice.
                 logger.warning(
-                    "%d messages are in doubt: their connection ended while they were written", remote.outbox.held
+                    "%s: %d messages are in doubt, for %s: their connection ended while they were written",
+                    type(socket).__name__,
+                    remote.outbox.held,
+                    remote.where,
                 )
                 remote.outbox.taken()
             socket._unlink(remote)
