@@ -216,3 +216,22 @@ async def test_what_is_in_doubt_is_told(caplog: pytest.LogCaptureFixture, autoju
         assert who == "Push:"
         assert "for tcp://there:1" in told
         assert 0 < missing <= int(count) <= 1000
+
+
+async def test_an_error_of_our_own_is_no_peers_fault(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Promise 4: a bug that shows as one of our own OSErrors below a link surfaces as itself, and closes nobody's link."""
+    bug = trimq.StateError("a bug")
+
+    def arrived(remote: Any) -> None:
+        raise bug
+
+    with pytest.raises(trimq.StateError) as caught:
+        async with trimq.open_context(transports=[MemoryTransport()], linger=0.0) as context:
+            push, pull = context.socket(trimq.Push), context.socket(trimq.Pull)
+            monkeypatch.setattr(pull, "_arrived", arrived)
+            push.connect(pull.bind("tcp://there:1"))
+            await push.send(b"sets it off")
+            await trio.sleep_forever()
+    assert caught.value is bug

@@ -132,8 +132,8 @@ async def test_one_pace_for_the_run() -> None:
         trimq.open_context() as other,
         trimq.open_context(checkpoints="every") as strict,
     ):
-        assert one.pace is other.pace
-        assert strict.pace is not one.pace
+        assert one._pace is other._pace
+        assert strict._pace is not one._pace
 
 
 async def test_not_due_is_a_cancel_point_all_the_same(clock: FakeClock) -> None:

@@ -22,7 +22,7 @@ from ._acceptor import Acceptor
 from ._address import check_scheme, split
 from ._dialer import Dialer
 from ._endpoint import Endpoint
-from ._errors import ContextTerminated, NoIOThread, StateError, is_end_of, without
+from ._errors import NoIOThread, StateError, end_of, is_end_of, without
 from ._join import JoinBinder, JoinConnector
 from ._options import AnyOptions, Option
 from ._sockets import ALL_TYPES
@@ -110,7 +110,7 @@ class Context:
     """Owns sockets and their connections; made by `open_context`."""
 
     def __init__(self, defaults: dict[str, Any], transports: list[Transport], pace: Pace) -> None:
-        self.pace = pace
+        self._pace = pace
         self._defaults = defaults
         self._transports: dict[str, Transport] = {
             transport.scheme: transport for transport in [*_own_transports(), *transports]
@@ -159,7 +159,7 @@ class Context:
         Raises:
           NoIOThread: called from another thread; use ``trio.from_thread.run_sync(context.shutdown)``.
         """
-        self.pace.check_thread()
+        self._pace.check_thread()
         if not self._terminated:
             self._terminated = True
             for socket in list(self._sockets):
@@ -168,13 +168,11 @@ class Context:
     # What sockets call
 
     def _check(self) -> None:
-        self.pace.check_thread()
+        self._pace.check_thread()
         if os.getpid() != self._process:
             raise NoIOThread("a forked child cannot use its parent's context: open one of its own, in a run of its own")
         if self._terminated:
-            error = ContextTerminated()
-            error._context = self
-            raise error
+            raise end_of(self)
 
     def _spawn(self, service: Callable[[], Awaitable[None]]) -> None:
         # With the contextvars of whoever opened the context, not of whoever called connect.
@@ -189,13 +187,13 @@ class Context:
         return transport, address
 
     @enable_ki_protection
-    def bind(self, socket: Socket, endpoint: str) -> Endpoint:
+    def _bind(self, socket: Socket, endpoint: str) -> Endpoint:
         """`Socket.bind`."""
         self._check()
         transport, address = self._transport(socket, endpoint, bind=True)
         connector: JoinBinder | Acceptor
         if isinstance(transport, JoinTransport):
-            bound = Endpoint(endpoint, bound=True, pace=self.pace)
+            bound = Endpoint(endpoint, bound=True, pace=self._pace)
             connector = JoinBinder(socket, transport, address, bound)
             transport.bind(address, connector)
         else:
@@ -203,7 +201,7 @@ class Context:
             settings = socket._settings()
             listener = transport.bind(address, settings)
             dial = transport.dial_address(split(listener.address)[1])
-            bound = Endpoint(listener.address, bound=True, pace=self.pace, dial_address=f"{transport.scheme}://{dial}")
+            bound = Endpoint(listener.address, bound=True, pace=self._pace, dial_address=f"{transport.scheme}://{dial}")
             connector = Acceptor(socket, transport, listener, bound, settings, self._spawn)
             socket._carriers += 1
             self._spawn(connector.run)
@@ -212,7 +210,7 @@ class Context:
         return bound
 
     @enable_ki_protection
-    def connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint:
+    def _connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint:
         """`Socket.connect`."""
         self._check()
         text = endpoint._dial_address if isinstance(endpoint, Endpoint) else endpoint
@@ -225,7 +223,7 @@ class Context:
             any(not remote.retired for remote in socket._remotes) or any(not known.bound for known in socket._endpoints)
         ):
             raise StateError("a Pair has one peer: it is connected already; close that endpoint first")
-        connected = Endpoint(text, bound=False, pace=self.pace)
+        connected = Endpoint(text, bound=False, pace=self._pace)
         connector: JoinConnector | Dialer
         socket._endpoints[connected] = None
         if isinstance(transport, JoinTransport):
@@ -240,7 +238,7 @@ class Context:
             self._spawn(connector.run)
         return connected
 
-    def forget(self, socket: Socket) -> None:
+    def _forget(self, socket: Socket) -> None:
         """A closed socket has nothing left to do."""
         self._sockets.pop(socket, None)
         self._bell.ring()
@@ -254,10 +252,10 @@ class Context:
     async def _linger(self) -> None:
         """Waits until nothing is left to be written."""
         with trio.move_on_after(_PATIENCE):
-            await until(lambda: not self._sockets, self._bell, pace=self.pace)
+            await until(lambda: not self._sockets, self._bell, pace=self._pace)
             return
         logger.warning("the context waits for unsent messages: %s", self._left())
-        await until(lambda: not self._sockets, self._bell, pace=self.pace)
+        await until(lambda: not self._sockets, self._bell, pace=self._pace)
 
     def _left(self) -> str:
         return ", ".join(

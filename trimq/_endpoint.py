@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from ._errors import ContextTerminated, SocketClosed
+from ._errors import SocketClosed, end_of
 from ._util import Bell, Pace, until
 
 __all__ = ["Endpoint", "EndpointState"]
@@ -118,9 +118,7 @@ class Endpoint:
 
         def test() -> bool:
             if self._ended_context is not None:
-                error = ContextTerminated()
-                error._context = self._ended_context
-                raise error
+                raise end_of(self._ended_context)
             if self._state is EndpointState.READY:
                 return True
             if self._state is EndpointState.CLOSED:

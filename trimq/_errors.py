@@ -46,7 +46,9 @@ __all__ = [
     "SocketClosed",
     "StateError",
     "ZMQError",
+    "end_of",
     "is_end_of",
+    "is_own",
     "without",
 ]
 
@@ -107,6 +109,13 @@ class ContextTerminated(ZMQError, trio.ClosedResourceError):
         self._context: object = None  # by identity: whose block may end it
 
 
+def end_of(context: object) -> ContextTerminated:
+    """The error for a call on a context that has ended."""
+    error = ContextTerminated()
+    error._context = context
+    return error
+
+
 def is_end_of(error: BaseException, context: object) -> bool:
     """Whether the error is the end of this very context."""
     return isinstance(error, ContextTerminated) and error._context is context
@@ -121,6 +130,11 @@ def without(error: BaseException | None, unwanted: Callable[[BaseException], boo
     group = cast("BaseExceptionGroup[BaseException]", error)
     removed, rest = group.split(unwanted)
     return group if removed is None else rest
+
+
+def is_own(error: BaseException) -> bool:
+    """Whether an OSError is trimq's own word to its user, and so no peer's fault."""
+    return isinstance(error, ZMQError) and not isinstance(error, ProtocolError)
 
 
 class SocketClosed(ZMQError, trio.ClosedResourceError):

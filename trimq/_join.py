@@ -167,8 +167,7 @@ class _BinderSide:
 
 
 def _info(socket: Socket) -> PeerInfo:
-    identity: bytes = socket._options.get("routing_id", b"") if socket._announces_identity else b""
-    return PeerInfo(socket_type=socket.socket_type, identity=identity)
+    return PeerInfo(socket_type=socket.socket_type, identity=socket._identity or b"")
 
 
 def _check_types(connector: Socket, binder: Socket) -> None:

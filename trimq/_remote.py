@@ -14,7 +14,7 @@ from ._abc import PeerInfo
 from ._message import Item
 from ._pipe import Pipe
 
-__all__ = ["Carrier", "FilteredPipe", "Intake", "Remote"]
+__all__ = ["Carrier", "FilteredPipe", "Intake", "Remote", "discard"]
 
 
 class Carrier(Protocol):

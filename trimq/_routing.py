@@ -30,9 +30,6 @@ class RoundRobin:
         self._active: list[Remote] = []
         self._cursor = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._remotes)
-
     def add(self, remote: Remote) -> None:
         """A peer joins."""
         self._remotes.add(remote)
@@ -200,19 +197,6 @@ class FairQueue:
 
 class FanOut:
     """Sends one message to many peers; those that are full miss it, and that is counted."""
-
-    __slots__ = ("remotes",)
-
-    def __init__(self) -> None:
-        self.remotes: dict[Remote, None] = {}
-
-    def add(self, remote: Remote) -> None:
-        """A peer joins."""
-        self.remotes[remote] = None
-
-    def remove(self, remote: Remote) -> None:
-        """A peer leaves."""
-        self.remotes.pop(remote, None)
 
     @staticmethod
     def blocked(remotes: Iterable[Remote]) -> bool:

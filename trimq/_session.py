@@ -13,13 +13,13 @@ import trio
 
 from ._abc import StreamTransport
 from ._endpoint import EndpointState
-from ._errors import ProtocolError
+from ._errors import ProtocolError, is_own
 from ._link import Link
 from ._options import Settings
 from ._remote import Remote
 from ._sockets._socket import Socket
 
-__all__ = ["close_remote", "hold", "report_unsent"]
+__all__ = ["close_remote", "describe", "hold", "is_fault", "report_unsent"]
 
 logger = logging.getLogger("trimq")
 
@@ -57,11 +57,14 @@ async def hold(
         try:
             socket._link(remote, attrs.evolve(info, address=transport.peer_address(stream)))
         except ProtocolError as error:
-            await link.refuse(str(error))
+            with trio.move_on_after(settings.handshake_timeout):
+                await link.refuse(str(error))
             raise
         tell(EndpointState.READY, None)
         cause = await link.run(remote.inbox, remote.outbox)
     except (OSError, trio.BrokenResourceError) as error:
+        if is_own(error):
+            raise
         cause = error
     finally:
         if remote is not None:

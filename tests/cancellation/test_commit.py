@@ -215,7 +215,7 @@ async def test_nobody_overtakes_a_send_many(call: str, autojump_clock: MockClock
             push.send_nowait(b"full")
         nursery.start_soon(push.send_many, [b"1", b"2"])
         await wait_all_tasks_blocked()
-        context.pace.due = math.inf  # what follows is in one tick
+        context._pace.due = math.inf  # what follows is in one tick
         got = [pull.receive_nowait() for _ in range(4)]
         if call == "send_nowait":
             with pytest.raises(trio.WouldBlock):
@@ -458,6 +458,6 @@ async def test_cancelled_at_every_tick(make: Make, address: str, autojump_clock:
         if not scene.sends and not done:
             assert (await scene.call())[-1] == MINE  # it was not lost in all those tries
         if scene.sends:
-            await trio.sleep(200)
+            await trio.sleep(200)  # of the clock that jumps
             assert b"".join(scene.got).count(MINE) == done
         nursery.cancel_scope.cancel()

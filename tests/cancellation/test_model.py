@@ -180,7 +180,7 @@ async def test_none_lost_none_twice(
                     sending.start_soon(send, model, senders[name % pairs], name, STEPS // 12, prefix)
             with trio.move_on_after(10_000):  # whatever is still on its way arrives
                 while model.got.total() < model.sent.total():
-                    await trio.sleep(1)
+                    await trio.sleep(1)  # of the clock that jumps
             nursery.cancel_scope.cancel()
     lost = model.sent - model.got
     assert not lost

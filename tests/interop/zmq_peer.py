@@ -158,7 +158,7 @@ class Driver:
         for number in range(count):
             self.sockets[name].send(b"%d" % number)
             if number % burst == burst - 1:
-                time.sleep(0.002)
+                time.sleep(0.002)  # in libzmq's process: that pause is what the test is about
 
     def do_collect(self, name: str, last: str) -> list[str]:
         """Receives until a message's first frame is ``last``; returns the first frames before it."""

@@ -178,7 +178,7 @@ async def test_stream_is_no_zmtp_peer(kind: Any) -> None:
                 assert isinstance(endpoint.cause, TimeoutError)
                 assert other.peers == ()
             else:
-                await trio.sleep(10)
+                await trio.sleep(10)  # of the clock that jumps
                 assert one.peers == ()
             one.close()
             other.close()

@@ -9,16 +9,13 @@ from .._abc import PeerInfo
 from .._endpoint import Endpoint
 from .._errors import HostUnreachable, ProtocolError
 from .._message import MAX_SENT, Body, MessageLike, pack
-from .._options import Option, SocketOptions, boolean, frame, identity
+from .._options import Option, SocketOptions, boolean, frame
 from .._remote import Remote
 from .._routing import ByIdentity
 from ._flow import Sending
-from ._patterns import Balanced, FairQueued
+from ._patterns import Balanced, FairQueued, Identified
 
 __all__ = ["Dealer", "DealerOptions", "Router", "RouterOptions"]
-
-ROUTING_ID = "The id by which a Router peer knows this socket; empty lets the peer make one up (ZMQ_ROUTING_ID)."
-PROBE = "Whether to send an empty message on each new connection, for a Router to see (ZMQ_PROBE_ROUTER)."
 
 
 class DealerOptions(SocketOptions, total=False):
@@ -37,7 +34,7 @@ class RouterOptions(SocketOptions, total=False):
     handover: bool
 
 
-class Dealer(Balanced, FairQueued):
+class Dealer(Identified, Balanced, FairQueued):
     """Sends round-robin and receives from each peer in turn; peers are Rep, Dealer and Router (RFC 28, ZMQ_DEALER).
 
     Messages pass as they are: to talk with a Rep, send an empty frame first. ``send`` waits while no peer has room.
@@ -45,19 +42,10 @@ class Dealer(Balanced, FairQueued):
 
     socket_type = "DEALER"
     _accepts = frozenset({"REP", "DEALER", "ROUTER"})
-    _announces_identity = True
     _connects_once = True
-
-    routing_id: Option[bytes] = Option(b"", identity, ROUTING_ID)
-    probe_router: Option[bool] = Option(False, boolean, PROBE)
 
     def __init__(self, **options: Unpack[DealerOptions]) -> None:
         super().__init__(**options)
-
-    def _linked(self, remote: Remote) -> None:
-        super()._linked(remote)
-        if self.probe_router:
-            remote.outbox.put_first(b"")
 
 
 class Addressed(FairQueued, Sending):
@@ -87,7 +75,7 @@ class Addressed(FairQueued, Sending):
                 raise ValueError(f"a routing id is 1 to 255 bytes, not {len(routing_id)}")
             if routing_id in self._by_id.remotes:
                 raise ValueError(f"a peer with the routing id {routing_id!r} is there already")
-        return self._context.connect(self, endpoint, routing_id)
+        return self._context._connect(self, endpoint, routing_id)
 
     def _pack(self, value: MessageLike) -> Body:
         return self._addressed(pack(value, MAX_SENT + 1))  # the id stays here
@@ -154,7 +142,7 @@ class Addressed(FairQueued, Sending):
         return True
 
 
-class Router(Addressed):
+class Router(Identified, Addressed):
     """Sends to the peer that the first frame names; received messages begin with their sender's id (RFC 28, ZMQ_ROUTER).
 
     Peers are Req, Dealer and Router. A peer's id is what it announces (its ``routing_id``), or five bytes made up
@@ -165,10 +153,7 @@ class Router(Addressed):
 
     socket_type = "ROUTER"
     _accepts = frozenset({"REQ", "DEALER", "ROUTER"})
-    _announces_identity = True
 
-    routing_id: Option[bytes] = Option(b"", identity, ROUTING_ID)
-    probe_router: Option[bool] = Option(False, boolean, PROBE)
     mandatory: Option[bool] = Option(
         False, boolean, "Whether to raise or wait where a message would be dropped (ZMQ_ROUTER_MANDATORY)."
     )
@@ -227,8 +212,3 @@ class Router(Addressed):
             self._by_id.add(holder)
             self._dismiss(holder, 0)
         remote.routing_id = routing_id
-
-    def _linked(self, remote: Remote) -> None:
-        super()._linked(remote)
-        if self.probe_router:
-            remote.outbox.put_first(b"")

@@ -1,28 +1,25 @@
-"""Compositions that several types share: balanced sending and fair receiving."""
+"""Compositions that several types share: balanced sending, fair receiving, routing ids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from .._message import MessageLike
+from .._options import Option, boolean, identity
 from .._remote import Remote
 from .._routing import FairQueue, RoundRobin
-from ._flow import Receiving, SendingMany
+from ._flow import Receiving, Sending, SendingMany
+from ._socket import Socket
 
-__all__ = ["Balanced", "FairQueued"]
+__all__ = ["Balanced", "Balancing", "FairQueued", "Identified"]
 
 
-class Balanced(SendingMany):
-    """Sends round-robin; waits while no peer has room."""
+class Balancing(Sending):
+    """Knows whose turn it is to be sent to; a type says what is sent."""
 
     def _prepare(self) -> None:
         super()._prepare()
         self._balancer = RoundRobin()
-        self._offer = self._balancer.offer
-        self._room = self._balancer.room
-
-    def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
-        return self._balancer.offer_many(values, limit)
 
     def _joined(self, remote: Remote) -> None:
         super()._joined(remote)
@@ -36,6 +33,36 @@ class Balanced(SendingMany):
     def _left(self, remote: Remote) -> None:
         super()._left(remote)
         self._balancer.remove(remote)
+
+
+class Balanced(Balancing, SendingMany):
+    """Sends round-robin; waits while no peer has room."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._offer = self._balancer.offer
+        self._room = self._balancer.room
+
+    def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
+        return self._balancer.offer_many(values, limit)
+
+
+class Identified(Socket):
+    """Announces a routing id, and may probe (RFC 28): Req, Dealer and Router."""
+
+    _announces_identity = True
+
+    routing_id: Option[bytes] = Option(
+        b"", identity, "The id by which a Router peer knows this socket; empty lets it make one up (ZMQ_ROUTING_ID)."
+    )
+    probe_router: Option[bool] = Option(
+        False, boolean, "Whether to send an empty message first on each new connection (ZMQ_PROBE_ROUTER)."
+    )
+
+    def _linked(self, remote: Remote) -> None:
+        super()._linked(remote)
+        if self.probe_router:
+            remote.outbox.put_first(b"")
 
 
 class FairQueued(Receiving):

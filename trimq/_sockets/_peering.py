@@ -11,6 +11,8 @@ import math
 from functools import partial
 from typing import Any, ClassVar
 
+import attrs
+
 from .._abc import PeerInfo, Wire
 from .._mechanisms._null import Null
 from .._options import Option, Settings, boolean, count, high_water_mark, interval, seconds, size
@@ -102,17 +104,12 @@ class Peering:
                 pipe.opened()
 
     def _settings(self) -> Settings:
-        return Settings(
-            max_message_size=self.max_message_size,
-            ipv6=self.ipv6,
-            backlog=self.backlog,
-            tcp_keepalive=self.tcp_keepalive,
-            immediate=self.immediate,
-            connect_timeout=self.connect_timeout,
-            handshake_timeout=self.handshake_timeout,
-            reconnect_interval=self.reconnect_interval,
-            reconnect_interval_max=self.reconnect_interval_max,
-        )
+        return Settings(**{field.name: getattr(self, field.name) for field in attrs.fields(Settings)})
+
+    @property
+    def _identity(self) -> bytes | None:
+        """What is announced as Identity; None for types that announce none."""
+        return self._options.get("routing_id", b"") if self._announces_identity else None
 
     # What connectors call, in this order: _open, _attach, _link, _unlink, _detach
 
@@ -122,7 +119,7 @@ class Peering:
             socket_type=self.socket_type,
             accepts=self._accepts,
             mechanism=Null(),
-            identity=self._options.get("routing_id", b"") if self._announces_identity else None,
+            identity=self._identity,
             max_message_size=settings.max_message_size,
             publishes=self._publishes,
         )

@@ -11,12 +11,10 @@ import trio
 
 from .._errors import StateError
 from .._message import Body
-from .._options import Option, SocketOptions, boolean, identity
+from .._options import Option, SocketOptions, boolean
 from .._remote import Intake, Remote
-from .._routing import RoundRobin
-from ._dealer_router import PROBE, ROUTING_ID
 from ._flow import Receiving, Sending
-from ._patterns import FairQueued
+from ._patterns import Balancing, FairQueued, Identified
 
 __all__ = ["Rep", "Req", "ReqOptions"]
 
@@ -38,7 +36,7 @@ def _body(frames: list[bytes]) -> Body:
     return frames[0] if len(frames) == 1 else frames
 
 
-class Req(Sending, Receiving):
+class Req(Identified, Balancing, Receiving):
     """Sends a request, then receives its reply, in turn; peers are Rep and Router (RFC 28, ZMQ_REQ).
 
     Requests go round-robin; the reply is taken from the peer that was asked, anything else is dropped. ``send`` waits
@@ -49,11 +47,8 @@ class Req(Sending, Receiving):
 
     socket_type = "REQ"
     _accepts = frozenset({"REP", "ROUTER"})
-    _announces_identity = True
     _connects_once = True
 
-    routing_id: Option[bytes] = Option(b"", identity, ROUTING_ID)
-    probe_router: Option[bool] = Option(False, boolean, PROBE)
     correlate: Option[bool] = Option(
         False, boolean, "Whether requests carry a number that their replies must have (ZMQ_REQ_CORRELATE)."
     )
@@ -66,7 +61,6 @@ class Req(Sending, Receiving):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._balancer = RoundRobin()
         self._awaiting = False
         self._asked: Remote | None = None  # None: whoever answers, the peer asked is gone
         self._envelope = [b""]  # what the reply must begin with
@@ -124,23 +118,8 @@ class Req(Sending, Receiving):
             raise trio.BusyResourceError("another task is receiving this reply already")
         return await super()._wait_to_receive(want)
 
-    def _joined(self, remote: Remote) -> None:
-        super()._joined(remote)
-        self._balancer.add(remote)
-        self._roomy(remote)
-
-    def _roomy(self, remote: Remote) -> None:
-        self._balancer.activate(remote)
-        super()._roomy(remote)
-
-    def _linked(self, remote: Remote) -> None:
-        super()._linked(remote)
-        if self.probe_router:
-            remote.outbox.put_first(b"")
-
     def _left(self, remote: Remote) -> None:
         super()._left(remote)
-        self._balancer.remove(remote)
         if self._asked is remote:
             self._asked = None
 

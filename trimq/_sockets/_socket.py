@@ -14,7 +14,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .._abc import PeerInfo
 from .._endpoint import Endpoint
-from .._errors import ContextTerminated, InvalidEndpoint, SocketClosed, is_end_of, without
+from .._errors import ContextTerminated, InvalidEndpoint, SocketClosed, end_of, is_end_of, without
 from .._remote import Remote
 from .._util import Bell, Pace, Waiter, until
 from ._peering import Peering
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     class Host(Protocol):
         """What a socket knows of its context."""
 
-        pace: Pace
+        _pace: Pace
 
-        def bind(self, socket: Socket, endpoint: str) -> Endpoint: ...
-        def connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint: ...
-        def forget(self, socket: Socket) -> None: ...
+        def _bind(self, socket: Socket, endpoint: str) -> Endpoint: ...
+        def _connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint: ...
+        def _forget(self, socket: Socket) -> None: ...
 
 
 __all__ = ["Socket"]
@@ -46,7 +46,7 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     def __init__(self, **options: object) -> None:
         try:
-            self._pace = self._context.pace
+            self._pace = self._context._pace
         except AttributeError:
             name = type(self).__name__
             raise TypeError(f"a socket belongs to a context: context.socket(trimq.{name}), not {name}()") from None
@@ -77,7 +77,7 @@ class Socket(Peering, trio.abc.AsyncResource):
           ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.
         """
         self._check_open()
-        return self._context.bind(self, endpoint)
+        return self._context._bind(self, endpoint)
 
     def connect(self, endpoint: str | Endpoint) -> Endpoint:
         """Connects to an endpoint (zmq_connect); returns at once, whether or not anything is there.
@@ -94,7 +94,7 @@ class Socket(Peering, trio.abc.AsyncResource):
           ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.
         """
         self._check_open()
-        return self._context.connect(self, endpoint, None)
+        return self._context._connect(self, endpoint, None)
 
     def unbind(self, endpoint: str | Endpoint) -> None:
         """Stops listening at an endpoint, and closes the connections that came in there (zmq_unbind).
@@ -225,9 +225,7 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     def _end_error(self) -> SocketClosed | ContextTerminated | None:
         if self._terminated and not self._closed_by_user:
-            error = ContextTerminated()
-            error._context = self._context
-            return error
+            return end_of(self._context)
         if self._closed:
             return SocketClosed(f"this {type(self).__name__} socket is closed")
         return None
@@ -288,4 +286,4 @@ class Socket(Peering, trio.abc.AsyncResource):
         """Called when a carrier has ended; the last one takes a closed socket off its context."""
         self._gone_bell.ring()
         if self._closed and not self._carriers:
-            self._context.forget(self)
+            self._context._forget(self)
