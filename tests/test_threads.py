@@ -101,7 +101,7 @@ async def test_a_foreign_thread(use: Callable[..., Any], something: bool, due: b
             return caught.value
 
         # Whether or not a call is due to yield.
-        context._pace.due = -math.inf if due else math.inf
+        context._pace.slice.due = -math.inf if due else math.inf
         error = await trio.to_thread.run_sync(thread)
         assert error.errno == EMTHREAD
         assert isinstance(error, RuntimeError)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._options import Settings
 
 __all__ = [
+    "Direct",
     "Handshake",
     "JoinTransport",
     "Listener",
@@ -145,6 +146,29 @@ class Wire(ABC):
     def take_reply(self) -> bytes:
         """What must be written to answer the peer (a PONG), if anything; asked after each decode."""
         return b""
+
+
+class Direct(ABC):
+    """What a stream may offer beyond trio's, for a link to write without a copy, and without waiting.
+
+    A stream that does not is written with ``send_all``, one buffer after the other.
+    """
+
+    @abstractmethod
+    def send_now(self, buffers: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
+        """Writes what can be written at once; returns what is left of the buffers.
+
+        Raises:
+          OSError: the connection is lost.
+        """
+
+    @abstractmethod
+    async def send_buffers(self, buffers: Sequence[bytes | memoryview]) -> None:
+        """Writes buffers one after the other. Cancelled, it may have written a part of them.
+
+        Raises:
+          OSError: the connection is lost.
+        """
 
 
 class Listener(ABC):

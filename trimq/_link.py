@@ -7,19 +7,22 @@ what happens next and who else is connected is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._abc import PeerInfo, Wire
+from ._abc import Direct, PeerInfo, Wire
 from ._errors import ProtocolError, is_own
 from ._pipe import Pipe
+from ._util import Pace
 
 __all__ = ["Link"]
 
 # As the sketch of this path had them when it was measured; the benchmark has yet to settle them.
 _BATCH = 1000  # messages in one write
+_SMALLEST_BATCH = 64
+_LARGEST_WRITE = 1024 * 1024
 _LARGEST_READ = 256 * 1024
 _SMALLEST_READ = 8 * 1024
 _SLICE = 1000  # messages decoded between two looks at the queue
@@ -35,9 +38,13 @@ _HANGS_UP = (
 class Link:
     """One connection, from its handshake to its end. The caller closes the stream."""
 
-    def __init__(self, stream: trio.abc.Stream, wire: Wire) -> None:
+    def __init__(self, stream: trio.abc.Stream, wire: Wire, pace: Pace) -> None:
         self._stream = stream
+        self._direct = stream if isinstance(stream, Direct) else None
         self._wire = wire
+        self._pace = pace
+        self._batch = _SMALLEST_BATCH
+        self._rest: Sequence[bytes | memoryview] = ()  # of what was written directly
         self._read_size = _SMALLEST_READ
         self._reply = b""  # what the reader wants written to answer the peer
         self._received = False
@@ -76,10 +83,13 @@ class Link:
         """
         await self._send([self._wire.refuse(reason)])
 
-    async def _send(self, buffers: list[bytes]) -> None:
-        for buffer in buffers:
-            if buffer:
-                await self._stream.send_all(buffer)
+    async def _send(self, buffers: Sequence[bytes | memoryview]) -> None:
+        if self._direct is not None:
+            await self._direct.send_buffers(buffers)
+        else:
+            for buffer in buffers:
+                if buffer:
+                    await self._stream.send_all(buffer)
 
     @enable_ki_protection
     async def run(self, inbox: Pipe, outbox: Pipe) -> Exception | None:
@@ -100,28 +110,65 @@ class Link:
 
     @enable_ki_protection
     async def _write(self, outbox: Pipe, done: Callable[[], None]) -> None:
-        wire, queue = self._wire, outbox.queue
-        send_all = self._stream.send_all
+        queue = outbox.queue
         try:
             while True:
                 if self._reply:
                     reply, self._reply = self._reply, b""
-                    await send_all(reply)
+                    await self._send([reply])
                 elif queue:
-                    for buffer in wire.encode(outbox.hold(_BATCH)):
-                        await send_all(buffer)
+                    await self._send(self._encode(outbox))
                     outbox.taken()
                 elif outbox.ended:
                     await self._say_goodbye()
                     done()
                     return
                 else:
-                    await outbox.wait_readable()
+                    await outbox.wait_readable(self._write_now if self._direct else None)
+                    if self._failure is not None:
+                        return
+                    if self._rest:
+                        rest, self._rest = self._rest, ()
+                        await self._send(rest)
+                        outbox.taken()
         except (OSError, trio.BrokenResourceError) as error:
             if is_own(error):
                 raise
             # What the peer sent before it went is still to be read: the reader ends the link (as in libzmq).
             self._failure = error
+
+    def _encode(self, outbox: Pipe) -> list[bytes]:
+        """A batch that waits, as buffers; how many messages are in it follows their size."""
+        batch = self._batch
+        buffers = self._wire.encode(outbox.hold(batch))
+        size = sum(map(len, buffers))
+        if size > _LARGEST_WRITE:
+            self._batch = max(1, batch // 2)
+        elif batch < _BATCH:
+            self._batch = min(_BATCH, 2 * batch)
+        return buffers
+
+    def _write_now(self, outbox: Pipe) -> bool:
+        """Something was put while the writer was parked: writes it in the very call of `send`, where that is cheaper
+        than to wake the writer: only once after each wait, since what a busy task sends is better written together.
+
+        Returns:
+          whether that was all, and the writer may go on waiting.
+        """
+        pace = self._pace
+        if not pace.fresh or self._reply or not outbox.queue:
+            return False
+        pace.fresh = False
+        assert self._direct is not None
+        try:
+            self._rest = self._direct.send_now(self._encode(outbox))
+        except OSError as error:
+            self._failure = error
+            return False
+        if self._rest:
+            return False
+        outbox.taken()
+        return not outbox.queue and not outbox.ended
 
     async def _say_goodbye(self) -> None:
         """Lets the peer read all that was written.

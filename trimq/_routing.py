@@ -164,7 +164,7 @@ class FairQueue:
             queue = inbox.queue
             if queue:
                 item: Body = queue.popleft()
-                if inbox.writer_waits:
+                if inbox.writer_waits and 2 * len(queue) <= inbox.hwm:
                     inbox.opened()
                 if len(active) > 1:
                     cursor += 1

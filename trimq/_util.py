@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from threading import get_ident
+from threading import get_ident, local
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -29,6 +29,12 @@ _SLICE = 500e-6  # seconds that other tasks wait for all of trimq's ready calls 
 _FLOOR = 10e-6  # seconds: below this, switching tasks would cost more than it gives
 
 
+class _Slice(local):
+    """When the next call has to yield. For calls from other threads that is now and always: there they are refused."""
+
+    due: float = -math.inf
+
+
 class Pace:
     """Amortised checkpoints: a yield costs 3 us, a message a tenth of that (design, rules of speed).
 
@@ -40,12 +46,13 @@ class Pace:
       strict: every call is a full checkpoint, as trio's own calls are.
     """
 
-    __slots__ = ("_share", "_strict", "_tick", "_yields", "due", "thread")
+    __slots__ = ("_share", "_strict", "_thread", "_tick", "_yields", "fresh", "slice")
 
     def __init__(self, *, strict: bool = False) -> None:
-        self.due: float = -math.inf  # when the next call has to yield
+        self.slice = _Slice()
+        self.fresh = False  # a call has waited, and nothing was sent since: there may be nothing else to do
         self._strict = strict
-        self.thread: int = get_ident()  # the run's; who is not on it has to be refused
+        self._thread = get_ident()  # the run's; who is not on it has to be refused
         self._share = _SLICE
         self._tick = 0
         self._yields = 0
@@ -56,7 +63,7 @@ class Pace:
         Raises:
           NoIOThread: this is another thread.
         """
-        if get_ident() != self.thread:
+        if get_ident() != self._thread:
             raise NoIOThread(
                 "a context belongs to the trio run, and the process, that opened it: from a thread use "
                 "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
@@ -64,7 +71,7 @@ class Pace:
 
     async def checkpoint(self) -> None:
         """Checks for cancellation, and yields if it is time."""
-        if perf_counter() >= self.due or get_ident() != self.thread:
+        if perf_counter() >= self.slice.due:
             await self.pause()
         else:
             await checkpoint_if_cancelled()
@@ -79,12 +86,16 @@ class Pace:
             self._tick += 1
             self._share = max(_FLOOR, _SLICE / self._yields)
             self._yields = 0
-        self.woken()
+        self._renew()
 
     def woken(self) -> None:
-        """The calling task has just been scheduled: it may go on for its share."""
+        """The calling task has waited, and was just scheduled: it may go on for its share."""
+        self.fresh = True
+        self._renew()
+
+    def _renew(self) -> None:
         if not self._strict:
-            self.due = perf_counter() + self._share
+            self.slice.due = perf_counter() + self._share
 
 
 class Waiter:

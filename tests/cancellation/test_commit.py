@@ -215,7 +215,7 @@ async def test_nobody_overtakes_a_send_many(call: str, autojump_clock: MockClock
             push.send_nowait(b"full")
         nursery.start_soon(push.send_many, [b"1", b"2"])
         await wait_all_tasks_blocked()
-        context._pace.due = math.inf  # what follows is in one tick
+        context._pace.slice.due = math.inf  # what follows is in one tick
         got = [pull.receive_nowait() for _ in range(4)]
         if call == "send_nowait":
             with pytest.raises(trio.WouldBlock):

@@ -19,6 +19,7 @@ from trimq._options import Settings
 from trimq._transports import _tcp
 from trimq._transports._listener import bind_error
 from trimq._transports._tcp import TcpTransport
+from trimq._transports._system import SystemStream
 
 TCP = TcpTransport()
 ON = Settings()
@@ -246,7 +247,6 @@ async def test_options_of_connections(keepalive: bool) -> None:
         await TCP.connect(listener.address.removeprefix("tcp://"), settings) as ours,
         await listener.accept() as theirs,
     ):
-        assert isinstance(theirs, trio.SocketStream)
         for stream in (ours, theirs):
             assert bool(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             assert bool(stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) is keepalive
@@ -420,6 +420,7 @@ async def test_cancelled_in_the_middle_of_a_race(monkeypatch: pytest.MonkeyPatch
 async def test_cancelled_while_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connect that hangs in the kernel is closed by the cancellation."""
     made: list[trio.socket.SocketType] = []
+    connected: list[SystemStream] = []
     with socket.socket() as full:  # a listener whose backlog is full: further connects get no answer
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -434,17 +435,17 @@ async def test_cancelled_while_connecting(monkeypatch: pytest.MonkeyPatch) -> No
         async with trio.open_nursery() as nursery:
 
             async def connect() -> None:
-                await TCP.connect(address, ON)
+                connected.append(await TCP.connect(address, ON))
 
             for _ in range(4):
                 nursery.start_soon(connect)
             await wait_all_tasks_blocked(0.01)
             assert any(task.name.endswith("connect") for task in nursery.child_tasks), "none of them hangs"
             nursery.cancel_scope.cancel()
-    hung = [sock for sock in made if sock.fileno() == -1]
-    assert hung
-    for sock in made:
-        sock.close()
+    assert all(sock.fileno() == -1 for sock in made)
+    assert len(made) > len(connected)
+    for stream in connected:
+        await stream.aclose()
 
 
 # Source addresses

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import islice
-from threading import get_ident
 from time import perf_counter
 from typing import Any, Self
 
@@ -121,9 +120,8 @@ class Sending(Socket):
         A cancelled send has queued nothing. Returning means queued, not written: see `flush`.
         """
         item = value if type(value) is bytes else self._pack(value)
-        pace = self._pace
-        if perf_counter() >= pace.due or get_ident() != pace.thread:
-            await pace.pause()
+        if perf_counter() >= self._slice.due:
+            await self._pace.pause()
         else:
             await checkpoint_if_cancelled()
         if (self._senders and self._behind(item)) or not self._offer(item):
@@ -272,9 +270,8 @@ class Receiving(Socket):
 
         A cancelled receive has taken nothing.
         """
-        pace = self._pace
-        if perf_counter() >= pace.due or get_ident() != pace.thread:
-            await pace.pause()
+        if perf_counter() >= self._slice.due:
+            await self._pace.pause()
         else:
             await checkpoint_if_cancelled()
         body = self._take()

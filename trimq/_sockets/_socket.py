@@ -51,6 +51,7 @@ class Socket(Peering, trio.abc.AsyncResource):
             name = type(self).__name__
             raise TypeError(f"a socket belongs to a context: context.socket(trimq.{name}), not {name}()") from None
         super().__init__()
+        self._slice = self._pace.slice
         self._endpoints: dict[Endpoint, None] = {}
         self._carriers = 0  # connectors and connections that still run, lingering ones included
         self._closed_by_user = False  # and not by its context

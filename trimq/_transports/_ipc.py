@@ -21,6 +21,7 @@ from .._abc import Listener, StreamTransport
 from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported
 from .._options import Settings
 from ._listener import SocketListener, bind_error
+from ._system import SystemStream
 
 __all__ = ["IpcTransport"]
 
@@ -98,7 +99,7 @@ class IpcTransport(StreamTransport):
             os.rmdir(directory)
             raise
 
-    async def connect(self, address: str, settings: Settings, resolved: None = None) -> trio.SocketStream:
+    async def connect(self, address: str, settings: Settings, resolved: None = None) -> SystemStream:
         """Connects to a path or an abstract name. One attempt. A cancellation or a failure leaves no socket open.
 
         Raises:
@@ -120,11 +121,11 @@ class IpcTransport(StreamTransport):
         except BaseException:
             sock.close()
             raise
-        return trio.SocketStream(sock)
+        return SystemStream(sock)
 
     def peer_address(self, stream: trio.abc.Stream) -> str:
         """``:uid:gid:pid`` of the peer on Linux, as they were when it connected; empty elsewhere."""
-        assert isinstance(stream, trio.SocketStream)
+        assert isinstance(stream, SystemStream)
         if sys.platform != "linux":
             return ""
         try:

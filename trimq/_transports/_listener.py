@@ -11,6 +11,7 @@ import trio
 
 from .._abc import Listener
 from .._errors import AddressInUse, AddressNotAvailable, NoSuchDevice, ZMQError
+from ._system import SystemStream
 
 __all__ = ["SocketListener", "bind_error", "keep_alive", "reason"]
 
@@ -34,7 +35,7 @@ class SocketListener(Listener):
         """The resolved endpoint."""
         return self._address
 
-    async def accept(self) -> trio.SocketStream:
+    async def accept(self) -> SystemStream:
         """Waits for the next connection. A peer that is gone before it was accepted is passed over.
 
         Raises:
@@ -44,7 +45,7 @@ class SocketListener(Listener):
         stream = await self._listener.accept()
         if self._keepalive:
             keep_alive(stream.socket)
-        return stream
+        return SystemStream(stream.socket)
 
     def close(self) -> None:
         """Stops listening, and wakes `accept`. Idempotent."""

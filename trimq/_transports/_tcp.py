@@ -19,6 +19,7 @@ from .._address import TcpAddress, parse_tcp
 from .._errors import AddressNotAvailable, InvalidEndpoint, NoSuchDevice, ZMQError
 from .._options import Settings
 from ._listener import SocketListener, bind_error, keep_alive, reason
+from ._system import SystemStream
 
 if sys.platform == "linux":
     import fcntl
@@ -57,7 +58,7 @@ class TcpTransport(StreamTransport):
 
     def peer_address(self, stream: trio.abc.Stream) -> str:
         """The peer's numeric host, IPv4 as IPv4 even on a dual-stack socket; empty if the connection is gone."""
-        assert isinstance(stream, trio.SocketStream)
+        assert isinstance(stream, SystemStream)
         try:
             host = _host(stream.socket.getpeername())
         except OSError:
@@ -107,7 +108,7 @@ class TcpTransport(StreamTransport):
 
     async def connect(
         self, address: str, settings: Settings, resolved: list[_Place] | None = None
-    ) -> trio.SocketStream:
+    ) -> SystemStream:
         """Connects to the first address of the host that answers, as RFC 8305 has it. One attempt.
 
         A cancellation or a failure leaves no socket open.
@@ -128,7 +129,7 @@ class TcpTransport(StreamTransport):
             raise _connect_error(endpoint, failures)
         if settings.tcp_keepalive:
             keep_alive(sock)
-        return trio.SocketStream(sock)
+        return SystemStream(sock)
 
 
 def _host(name: tuple[Any, ...]) -> str:
