@@ -25,6 +25,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_wire",),
     ("_mechanisms",),
     ("_pipe",),
+    ("_flusher",),
     ("_endpoint", "_monitor"),
     # the transport tower, then the pattern tower
     ("_link",),

@@ -169,7 +169,7 @@ async def test_a_served_call_returns_even_if_cancelled() -> None:
 
     async def call(scope: trio.CancelScope, n: int) -> None:
         with scope:
-            results.append(await park(Waiter(n), line, pace, lambda: left.append(n)))
+            results.append(await park(Waiter(n, pace), line, lambda: left.append(n)))
 
     async with trio.open_nursery() as nursery:
         scopes = [trio.CancelScope() for _ in range(3)]
@@ -199,7 +199,7 @@ async def test_a_failed_call_raises() -> None:
 
         async def call() -> None:
             with pytest.raises(KeyError):
-                await park(Waiter(None), line, Pace())
+                await park(Waiter(None, Pace()), line)
 
         nursery.start_soon(call)
         await wait_all_tasks_blocked()

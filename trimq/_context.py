@@ -23,6 +23,7 @@ from ._address import check_scheme, split
 from ._dialer import Dialer
 from ._endpoint import Endpoint
 from ._errors import NoIOThread, StateError, end_of, is_end_of, without
+from ._flusher import Flusher
 from ._join import JoinBinder, JoinConnector
 from ._options import AnyOptions, Option
 from ._sockets import ALL_TYPES
@@ -111,6 +112,7 @@ class Context:
 
     def __init__(self, defaults: dict[str, Any], transports: list[Transport], pace: Pace) -> None:
         self._pace = pace
+        self._flusher = Flusher(pace)
         self._defaults = defaults
         self._transports: dict[str, Transport] = {
             transport.scheme: transport for transport in [*_own_transports(), *transports]
@@ -301,7 +303,7 @@ class _Block:
                 async with trio.open_nursery() as services:
                     self._context._services = services
                     started.set()
-                    await trio.sleep_forever()
+                    await self._context._flusher.run()
         finally:
             self._context.shutdown()
 

@@ -14,14 +14,15 @@ from trio.lowlevel import enable_ki_protection
 
 from ._abc import Direct, PeerInfo, Wire
 from ._errors import ProtocolError, is_own
+from ._flusher import Flusher
 from ._pipe import Pipe
-from ._util import Pace
 
 __all__ = ["Link"]
 
 # As the sketch of this path had them when it was measured; the benchmark has yet to settle them.
 _BATCH = 1000  # messages in one write
 _SMALLEST_BATCH = 64
+_ENOUGH = 256  # messages: more of them cost no less when they are written together
 _LARGEST_WRITE = 1024 * 1024
 _LARGEST_READ = 256 * 1024
 _SMALLEST_READ = 8 * 1024
@@ -38,11 +39,13 @@ _HANGS_UP = (
 class Link:
     """One connection, from its handshake to its end. The caller closes the stream."""
 
-    def __init__(self, stream: trio.abc.Stream, wire: Wire, pace: Pace) -> None:
+    def __init__(self, stream: trio.abc.Stream, wire: Wire, flusher: Flusher) -> None:
         self._stream = stream
         self._direct = stream if isinstance(stream, Direct) else None
         self._wire = wire
-        self._pace = pace
+        self._flusher = flusher
+        self._parked: trio.lowlevel.Task | None = None  # the writer of a direct stream
+        self._outbox: Pipe | None = None
         self._batch = _SMALLEST_BATCH
         self._rest: Sequence[bytes | memoryview] = ()  # of what was written directly
         self._read_size = _SMALLEST_READ
@@ -124,7 +127,7 @@ class Link:
                     done()
                     return
                 else:
-                    await outbox.wait_readable(self._write_now if self._direct else None)
+                    await self._park(outbox)
                     if self._failure is not None:
                         return
                     if self._rest:
@@ -148,27 +151,61 @@ class Link:
             self._batch = min(_BATCH, 2 * batch)
         return buffers
 
-    def _write_now(self, outbox: Pipe) -> bool:
-        """Something was put while the writer was parked: writes it in the very call of `send`, where that is cheaper
-        than to wake the writer: only once after each wait, since what a busy task sends is better written together.
+    # A stream that can be written without waiting is written by whoever puts something, or by the flusher, while the
+    # writer stays parked; the plain path, above, is for all other streams, and for what the system does not take.
 
-        Returns:
-          whether that was all, and the writer may go on waiting.
-        """
-        pace = self._pace
-        if not pace.fresh or self._reply or not outbox.queue:
-            return False
-        pace.fresh = False
+    async def _park(self, outbox: Pipe) -> None:
+        if self._direct is None:
+            await outbox.wait_readable()
+            return
+        self._parked = trio.lowlevel.current_task()
+        self._outbox = outbox
+        outbox.on_readable = self._written_to
+        outbox.reader_waits = True
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            outbox.reader_waits = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _written_to(self) -> None:
+        # A call that has just waited, and has nothing else to do, most likely sends one message: that goes out at once.
+        pace = self._flusher.pace
+        if pace.fresh:
+            pace.fresh = False
+            self.flush()
+        else:
+            self._flusher.add(self)
+
+    def much(self) -> bool:
+        """Whether a batch waits."""
+        return self._outbox is not None and len(self._outbox.queue) >= min(self._batch, _ENOUGH)
+
+    def flush(self) -> None:
+        """Writes what waits, as far as that can be done at once; the rest is the writer's, and so is all else."""
+        task, outbox = self._parked, self._outbox
+        if task is None:
+            return  # the link has ended, or its writer is at work
         assert self._direct is not None
-        try:
-            self._rest = self._direct.send_now(self._encode(outbox))
-        except OSError as error:
-            self._failure = error
-            return False
-        if self._rest:
-            return False
-        outbox.taken()
-        return not outbox.queue and not outbox.ended
+        assert outbox is not None
+        if outbox.queue and not self._reply:
+            try:
+                self._rest = self._direct.send_now(self._encode(outbox))
+            except OSError as error:
+                self._failure = error
+            else:
+                if not self._rest:
+                    outbox.taken()
+                    if outbox.queue:
+                        self._flusher.add(self)  # the others first
+                        return
+                    if not outbox.ended:
+                        outbox.reader_waits = True
+                        return
+        self._parked = None
+        trio.lowlevel.reschedule(task)
 
     async def _say_goodbye(self) -> None:
         """Lets the peer read all that was written.
@@ -192,6 +229,8 @@ class Link:
                 items = wire.decode_untrusted(room)
                 if items:
                     self._received = True
+                    if len(items) > 1:
+                        self._flusher.pace.more = True
                     if not outbox.ended:  # else it is read only so that the peer can go on
                         inbox.put_many(items)
                 if reply := wire.take_reply():

@@ -162,21 +162,9 @@ class Pipe:
         self.taken()
         return dropped
 
-    async def wait_readable(self, at_once: Callable[[Pipe], bool] | None = None) -> None:
-        """Parks the reading task until something is put or the pipe ends. A cancellation leaves no trace.
-
-        Args:
-          at_once: asked in the call that put something; True if it has dealt with that, and the task may stay parked.
-        """
-        task = trio.lowlevel.current_task()
-
-        def on_readable() -> None:
-            if at_once is not None and at_once(self):
-                self.reader_waits = True
-            else:
-                trio.lowlevel.reschedule(task)
-
-        self.on_readable = on_readable
+    async def wait_readable(self) -> None:
+        """Parks the reading task until something is put or the pipe ends. A cancellation leaves no trace."""
+        self.on_readable = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
         self.reader_waits = True
 
         def abort(_: object) -> trio.lowlevel.Abort:

@@ -47,7 +47,7 @@ async def hold(
     cause: Exception | None = None
     try:
         tell(EndpointState.HANDSHAKING, None)
-        link = Link(stream, socket._wire(settings), socket._pace)
+        link = Link(stream, socket._wire(settings), socket._context._flusher)
         info = None
         with trio.move_on_after(settings.handshake_timeout):
             info = await link.handshake()

@@ -46,11 +46,13 @@ class Pace:
       strict: every call is a full checkpoint, as trio's own calls are.
     """
 
-    __slots__ = ("_share", "_strict", "_thread", "_tick", "_yields", "fresh", "slice")
+    __slots__ = ("_share", "_strict", "_thread", "_tick", "_yields", "fresh", "more", "slice", "waking")
 
     def __init__(self, *, strict: bool = False) -> None:
         self.slice = _Slice()
-        self.fresh = False  # a call has waited, and nothing was sent since: there may be nothing else to do
+        self.waking = 0  # calls that were handed what they waited for, and have not run yet
+        self.more = False  # more came than one message
+        self.fresh = False  # a call has waited, nothing was sent since, and as far as is known nothing else is to be done
         self._strict = strict
         self._thread = get_ident()  # the run's; who is not on it has to be refused
         self._share = _SLICE
@@ -88,9 +90,15 @@ class Pace:
             self._yields = 0
         self._renew()
 
+    @property
+    def busy(self) -> bool:
+        """Whether calls were interrupted only to let others run, and go on in the next tick."""
+        return self._yields > 0 and not self._strict
+
     def woken(self) -> None:
         """The calling task has waited, and was just scheduled: it may go on for its share."""
-        self.fresh = True
+        self.fresh = not self.waking and not self.more
+        self.more = False
         self._renew()
 
     def _renew(self) -> None:
@@ -101,9 +109,10 @@ class Pace:
 class Waiter:
     """A call that waits in line until somebody hands it its result, or an error."""
 
-    __slots__ = ("error", "result", "served", "task", "want")
+    __slots__ = ("error", "pace", "result", "served", "task", "want")
 
-    def __init__(self, want: Any) -> None:
+    def __init__(self, want: Any, pace: Pace) -> None:
+        self.pace = pace
         self.task = current_task()
         self.want = want
         self.result: Any = None
@@ -114,6 +123,7 @@ class Waiter:
         """Hands over the result. From now on the call returns it, even if it is cancelled in this tick."""
         self.result = result
         self.served = True
+        self.pace.waking += 1
         reschedule(self.task)
 
     def fail(self, error: BaseException) -> None:
@@ -123,11 +133,12 @@ class Waiter:
             reschedule(self.task)
 
 
-async def park(waiter: Waiter, line: dict[Waiter, None], pace: Pace, left: Callable[[], object] | None = None) -> Any:
+async def park(waiter: Waiter, line: dict[Waiter, None], left: Callable[[], object] | None = None) -> Any:
     """Waits at the end of the line; whoever serves the waiter takes it out of the line.
 
     A cancellation takes it out without a trace, and then calls ``left``. An error yields to a cancellation.
     """
+    pace = waiter.pace
     pace.check_thread()
     line[waiter] = None
 
@@ -138,6 +149,7 @@ async def park(waiter: Waiter, line: dict[Waiter, None], pace: Pace, left: Calla
         return Abort.SUCCEEDED
 
     await wait_task_rescheduled(abort)
+    pace.waking -= waiter.served
     pace.woken()
     if waiter.error is not None:
         await checkpoint_if_cancelled()

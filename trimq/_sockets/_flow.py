@@ -126,7 +126,7 @@ class Sending(Socket):
             await checkpoint_if_cancelled()
         if (self._senders and self._behind(item)) or not self._offer(item):
             self._check_open()
-            await park(Waiter(item), self._senders, self._pace, self._serve_senders)
+            await park(Waiter(item, self._pace), self._senders, self._serve_senders)
 
     @enable_ki_protection
     def send_nowait(self, value: MessageLike) -> None:
@@ -198,8 +198,8 @@ class SendingMany(Sending):
             limit = 0 if self._senders else self._room()
             if not limit:
                 self._check_open()
-                waiter = Waiter(_Turn())
-                await park(waiter, self._senders, self._pace, self._serve_senders)
+                waiter = Waiter(_Turn(), self._pace)
+                await park(waiter, self._senders, self._serve_senders)
                 self._senders.pop(waiter, None)
                 limit = self._room()
                 if not limit:
@@ -281,7 +281,7 @@ class Receiving(Socket):
 
     async def _wait_to_receive(self, want: int) -> Any:
         self._check_open()
-        return await park(Waiter(want), self._receivers, self._pace)
+        return await park(Waiter(want, self._pace), self._receivers)
 
     @enable_ki_protection
     def receive_nowait(self) -> Message:

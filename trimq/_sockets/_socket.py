@@ -22,10 +22,13 @@ from ._peering import Peering
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from .._flusher import Flusher
+
     class Host(Protocol):
         """What a socket knows of its context."""
 
         _pace: Pace
+        _flusher: Flusher
 
         def _bind(self, socket: Socket, endpoint: str) -> Endpoint: ...
         def _connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint: ...

@@ -87,6 +87,7 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
 
     async def wait_send_all_might_not_block(self) -> None:
         """As trio's streams have it."""
+        self._check_open()
         await wait_writable(self.socket)
 
     async def send_eof(self) -> None:
@@ -101,6 +102,7 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As trio's streams have it."""
+        self._check_open()
         while True:
             try:
                 await wait_readable(self.socket)
@@ -109,6 +111,10 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
                 pass  # woken for nothing
             except OSError as error:
                 raise self._translate(error) from error
+
+    def _check_open(self) -> None:
+        if self.socket.fileno() < 0:
+            raise trio.ClosedResourceError("this stream was closed")
 
     def _translate(self, error: OSError) -> Exception:
         if self.socket.fileno() < 0:
