@@ -85,8 +85,8 @@ def test_nothing_is_left_behind() -> None:
     for topic in (b"a", b"", b"ccc", b"b"):
         table.remove(topic, a)
     assert table._by_topic == {}
-    assert table._lengths == []
-    assert table._of_length == {}
+    assert table._prefixes._marks == {}
+    assert table._found == {}
 
 
 # The subscriber's side

@@ -139,6 +139,11 @@ class Wire(ABC):
     def encode(self, items: Sequence[Item]) -> list[bytes]:
         """These items as buffers to write one after the other: small ones joined, large ones as they are."""
 
+    @property
+    def missing(self) -> int:
+        """How many bytes a frame lacks that is not complete, where it would help to be fed just these in one piece."""
+        return 0
+
     def refuse(self, reason: str) -> bytes:
         """What tells the peer, after its handshake, that the socket does not want it; nothing if that cannot be said."""
         return b""
@@ -149,7 +154,7 @@ class Wire(ABC):
 
 
 class Direct(ABC):
-    """What a stream may offer beyond trio's, for a link to write without a copy, and without waiting.
+    """What a stream may offer beyond trio's, for a link to write and read without a copy, and without waiting.
 
     A stream that does not is written with ``send_all``, one buffer after the other.
     """
@@ -165,6 +170,14 @@ class Direct(ABC):
     @abstractmethod
     async def send_buffers(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Writes buffers one after the other. Cancelled, it may have written a part of them.
+
+        Raises:
+          OSError: the connection is lost.
+        """
+
+    @abstractmethod
+    async def receive_now(self, max_bytes: int) -> bytes:
+        """Reads without waiting if there is something, which ``receive_some`` does not try; ``b""`` is the end.
 
         Raises:
           OSError: the connection is lost.

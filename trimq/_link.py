@@ -26,6 +26,10 @@ _ENOUGH = 256  # messages: more of them cost no less when they are written toget
 _LARGEST_WRITE = 1024 * 1024
 _LARGEST_READ = 256 * 1024
 _SMALLEST_READ = 8 * 1024
+_LARGE = 32 * 1024  # bytes missing of a frame that are worth a read of their own
+_LARGEST_PIECE = 4 * 1024 * 1024  # bytes in one read of such a frame; more are not there at once
+_HEADER = 9  # bytes: what follows a large frame
+_STRETCH = 512 * 1024  # bytes read without a look at who else may want to run
 _SLICE = 1000  # messages decoded between two looks at the queue
 _GOODBYE = 0.5  # seconds
 
@@ -49,6 +53,8 @@ class Link:
         self._batch = _SMALLEST_BATCH
         self._rest: Sequence[bytes | memoryview] = ()  # of what was written directly
         self._read_size = _SMALLEST_READ
+        self._piece = _LARGEST_READ
+        self._stretch = 0  # bytes read since others could run
         self._reply = b""  # what the reader wants written to answer the peer
         self._received = False
         self._failure: Exception | None = None
@@ -220,6 +226,8 @@ class Link:
     async def _read(self, inbox: Pipe, outbox: Pipe) -> None:
         wire = self._wire
         receive_some = self._stream.receive_some
+        large = False
+        data: bytes | bytearray
         try:
             while True:
                 room = _SLICE if outbox.ended else min(inbox.room, _SLICE)
@@ -240,15 +248,35 @@ class Link:
                     if len(items) == room:
                         await trio.lowlevel.checkpoint()
                     continue  # what ends the connection may stand behind what was complete
-                data = await receive_some(self._read_size)
+                missing = wire.missing if self._direct is not None else 0
+                if missing >= _LARGE or large:
+                    data = await self._read_large(missing)
+                    large = missing > 0
+                else:
+                    data = await receive_some(self._read_size)
+                    self._adapt(len(data))
                 if not data:
                     return
-                self._adapt(len(data))
                 wire.feed(bytes(data))  # no copy: streams give bytes
         except (OSError, trio.BrokenResourceError) as error:
             if is_own(error):
                 raise  # a bug of ours, in what the arrival has set off (promise 4)
             self._failure = error
+
+    async def _read_large(self, missing: int) -> bytes:
+        """Reads what a large frame lacks and nothing else, in one piece if it is there, for then it need not be copied;
+        and after it no more than the header of what is most likely another.
+        """
+        assert self._direct is not None
+        size = min(missing, self._piece) or _HEADER
+        data = await self._direct.receive_now(size)
+        if len(data) == self._piece:
+            self._piece = min(4 * self._piece, _LARGEST_PIECE)
+        self._stretch += len(data)
+        if self._stretch > _STRETCH:
+            self._stretch = 0
+            await trio.lowlevel.checkpoint()
+        return data
 
     def _adapt(self, received: int) -> None:
         """Busy connections read much at once, idle ones keep no large buffers."""

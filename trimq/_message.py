@@ -10,7 +10,7 @@ Nothing here knows of sockets, peers or bytes on a wire.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from ._errors import MessageTooLarge
 
@@ -74,13 +74,19 @@ class Subscription:
 
 
 class Shared:
-    """One message on its way to many peers: whoever encodes it first keeps the bytes for the rest."""
+    """One message on its way to many peers: whoever encodes it first keeps the bytes for the rest.
 
-    __slots__ = ("encoded", "item")
+    Attributes:
+      encoded: the buffers to write, once somebody has encoded it.
+      joined: the same where it is a single small one; something else until then, and otherwise.
+    """
+
+    __slots__ = ("encoded", "item", "joined")
 
     def __init__(self, item: Body) -> None:
         self.item: Body = item
         self.encoded: list[bytes] | None = None
+        self.joined: bytes | None = None
 
 
 Item: TypeAlias = "bytes | list[bytes] | Subscription | Shared"
@@ -105,20 +111,28 @@ def pack(value: MessageLike, most: int = MAX_SENT) -> Body:
       ValueError: a sequence without frames.
       MessageTooLarge: more than ``most`` frames.
     """
-    if isinstance(value, (bytes, bytearray, memoryview, str)):
-        return _frame(value)
-    if not isinstance(value, Sequence):
-        raise TypeError(
-            "a message is bytes, bytearray, memoryview or a sequence of them (a list, a tuple), "
-            f"not {type(value).__name__}"
-        )
-    if len(value) == 1:
-        return _frame(value[0])
-    if len(value) > most:
-        raise MessageTooLarge(f"a message has at most {most} frames, not {len(value)}; receivers close on more")
-    if not value:
+    kind: object = type(value)
+    if kind is not list and kind is not tuple:  # by far the most common
+        if isinstance(value, (bytes, bytearray, memoryview, str)):
+            return _frame(value)
+        if not isinstance(value, Sequence):
+            raise TypeError(
+                "a message is bytes, bytearray, memoryview or a sequence of them (a list, a tuple), "
+                f"not {type(value).__name__}"
+            )
+    size = len(value)
+    if size == 1:
+        frame = value[0]
+        return frame if type(frame) is bytes else _frame(frame)
+    if size > most:
+        raise MessageTooLarge(f"a message has at most {most} frames, not {size}; receivers close on more")
+    if not size:
         raise ValueError("a message has at least one frame: send b'' or [b''] for an empty one")
-    return [frame if type(frame) is bytes else _frame(frame) for frame in value]
+    body: list[Any] = list(value)
+    for frame in body:
+        if type(frame) is not bytes:
+            return [_frame(frame) for frame in body]
+    return body
 
 
 def unpack(bodies: Iterable[Body]) -> list[Message]:

@@ -214,10 +214,14 @@ class FanOut:
         shared: Item = Shared(item) if many else item
         for remote in remotes:
             outbox = remote.outbox
-            if len(outbox.queue) + outbox.held >= outbox.hwm:
+            queue = outbox.queue
+            if len(queue) + outbox.held >= outbox.hwm:
                 remote.dropped += 1
             elif remote.partner is None:
-                outbox.put(shared)
+                if outbox.reader_waits:
+                    outbox.put(shared)
+                else:
+                    queue.append(shared)
             else:  # inproc: the receiver's message is a list of its own
                 outbox.put(item if isinstance(item, bytes) else list(item))
 

@@ -52,7 +52,9 @@ class Pace:
         self.slice = _Slice()
         self.waking = 0  # calls that were handed what they waited for, and have not run yet
         self.more = False  # more came than one message
-        self.fresh = False  # a call has waited, nothing was sent since, and as far as is known nothing else is to be done
+        self.fresh = (
+            False  # a call has waited, nothing was sent since, and as far as is known nothing else is to be done
+        )
         self._strict = strict
         self._thread = get_ident()  # the run's; who is not on it has to be refused
         self._share = _SLICE

@@ -113,8 +113,8 @@ async def test_every_call_is_a_cancel_point(pair: tuple[SystemStream, SystemStre
         lambda: ours.send_all(b"x"),
         lambda: ours.send_buffers([b"x"]),
         lambda: ours.receive_some(10),
-        lambda: ours.wait_send_all_might_not_block(),
-        lambda: ours.send_eof(),
+        ours.wait_send_all_might_not_block,
+        ours.send_eof,
     ]
     for call in calls:
         with trio.CancelScope() as scope:

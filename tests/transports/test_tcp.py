@@ -18,8 +18,8 @@ from trimq._errors import AddressInUse, AddressNotAvailable, InvalidEndpoint, No
 from trimq._options import Settings
 from trimq._transports import _tcp
 from trimq._transports._listener import bind_error
-from trimq._transports._tcp import TcpTransport
 from trimq._transports._system import SystemStream
+from trimq._transports._tcp import TcpTransport
 
 TCP = TcpTransport()
 ON = Settings()

@@ -112,6 +112,19 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
             except OSError as error:
                 raise self._translate(error) from error
 
+    async def receive_now(self, max_bytes: int) -> bytes:
+        """Reads without waiting if there is something; ``b""`` is the end.
+
+        Raises:
+          OSError: the connection is lost.
+        """
+        await checkpoint_if_cancelled()
+        while True:
+            with suppress(BlockingIOError):
+                return self.socket.recv(max_bytes)
+            self._check_open()
+            await wait_readable(self.socket)
+
     def _check_open(self) -> None:
         if self.socket.fileno() < 0:
             raise trio.ClosedResourceError("this stream was closed")

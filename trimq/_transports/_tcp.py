@@ -106,9 +106,7 @@ class TcpTransport(StreamTransport):
         """
         return await _look_up(parse_tcp(address, bind=False), settings.ipv6, f"tcp://{address}")
 
-    async def connect(
-        self, address: str, settings: Settings, resolved: list[_Place] | None = None
-    ) -> SystemStream:
+    async def connect(self, address: str, settings: Settings, resolved: list[_Place] | None = None) -> SystemStream:
         """Connects to the first address of the host that answers, as RFC 8305 has it. One attempt.
 
         A cancellation or a failure leaves no socket open.

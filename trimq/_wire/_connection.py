@@ -159,6 +159,11 @@ class Connection(Wire):
         """
         return self._decoder.decode(limit)
 
+    @property
+    def missing(self) -> int:
+        """What a frame lacks that is not complete."""
+        return self._decoder.missing
+
     def encode(self, items: Sequence[Item]) -> list[bytes]:
         """These items as buffers to write one after the other."""
         return encode(items, self._encode_subscription)

@@ -102,6 +102,13 @@ def encode(items: Sequence[Item], form: Callable[[Subscription], bytes] = subscr
             return [b"".join(parts)]
         except (IndexError, TypeError):
             pass
+    elif items and type(items[0]) is Shared and type(items[-1]) is Shared:
+        # Many of these have been encoded for another peer, and need only be joined; of one that has not, or is no
+        # such item, join or the attribute tells.
+        try:
+            return [b"".join([item.joined for item in items])]  # type: ignore[union-attr,misc]
+        except (AttributeError, TypeError):
+            pass
     return _encode_any(items, form)
 
 
@@ -134,10 +141,7 @@ def _encode_any(items: Sequence[Item], form: Callable[[Subscription], bytes]) ->
                 else:
                     _large(MORE if left else 0, frame, parts, buffers)
         elif isinstance(item, Shared):
-            # Its bytes are those of a clear ZMTP 2.0 to 3.1 peer; other framings and ciphers encode `item.item`.
-            if item.encoded is None:
-                item.encoded = _encode_any([item.item], form)
-            for buffer in item.encoded:
+            for buffer in _encoded(item, form):
                 if len(buffer) < LARGE:
                     append(buffer)
                 else:
@@ -149,6 +153,15 @@ def _encode_any(items: Sequence[Item], form: Callable[[Subscription], bytes]) ->
             raise TypeError(f"not an item: {item!r}")
     _flush(parts, buffers)
     return buffers
+
+
+def _encoded(item: Shared, form: Callable[[Subscription], bytes]) -> list[bytes]:
+    # Its bytes are those of a clear ZMTP 2.0 to 3.1 peer; other framings and ciphers encode `item.item`.
+    if item.encoded is None:
+        item.encoded = _encode_any([item.item], form)
+        if len(item.encoded) == 1 and len(item.encoded[0]) < LARGE:
+            item.joined = item.encoded[0]
+    return item.encoded
 
 
 def _large(flags: int, frame: bytes, parts: list[bytes], buffers: list[bytes]) -> None:
@@ -254,7 +267,7 @@ class Decoder:
         except ProtocolError as error:
             self._error = error
             self._fed.clear()
-            self._data, self._frames, self._pieces = b"", None, []
+            self._data, self._frames, self._pieces, self._missing = b"", None, [], 0
             if not out:
                 raise
         return out
@@ -307,7 +320,7 @@ class Decoder:
             return
         self._frames = frames
         if stop > end:
-            self._pieces = [data[start:]]
+            self._pieces = [data[start:]] if start < end else []
             self._missing, self._flags = stop - end, flags
             self._data, self._pos = b"", 0
         else:
@@ -359,6 +372,7 @@ class Decoder:
 
     def _load(self, out: list[Item]) -> bool:
         """Goes on to what was fed next, and completes the frame that waits for it; False: needs more bytes."""
+        pieces = self._pieces
         while self._fed:
             data = self._fed.popleft()
             if not self._missing:
@@ -368,18 +382,24 @@ class Decoder:
             self._missing -= len(piece)
             # Small pieces share a buffer: a frame that trickles in takes little more memory than its bytes.
             if len(piece) >= LARGE:
-                self._pieces.append(piece)
-            elif isinstance(self._pieces[-1], bytearray):
-                self._pieces[-1] += piece
+                pieces.append(piece)
+            elif pieces and isinstance(pieces[-1], bytearray):
+                pieces[-1] += piece
             else:
-                self._pieces.append(bytearray(piece))
+                pieces.append(bytearray(piece))
             if not self._missing:
-                body = b"".join(self._pieces)
+                # One that came in one piece is not copied.
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 self._pieces = []
                 self._data, self._pos = data, len(piece)
-                self._complete(self._flags, body, out)
+                self._complete(self._flags, bytes(body), out)
                 return True
         return False
+
+    @property
+    def missing(self) -> int:
+        """How many bytes the frame lacks that is not complete; 0 if there is none."""
+        return 0 if self._fed else self._missing
 
 
 def _too_many_frames() -> ProtocolError:
