@@ -12,7 +12,6 @@ from wire.helpers import command, frame
 from trimq._errors import ProtocolError
 from trimq._message import Item, Shared, Subscription
 from trimq._wire._frames import (
-    _RUN,
     LARGE,
     MAX_COMMAND,
     Decoder,
@@ -20,6 +19,7 @@ from trimq._wire._frames import (
     subscription_as_command,
     subscription_as_message,
 )
+from trimq._wire._runs import RUN
 
 
 def plain(message: bytes | list[bytes]) -> bytes:
@@ -147,9 +147,10 @@ def test_what_is_no_item_is_a_bug() -> None:
 
 bodies = st.one_of(st.binary(max_size=12), st.sampled_from([b"x" * n for n in (254, 255, 256, 300, 3000)]))
 messages = st.one_of(bodies, st.lists(bodies, min_size=2, max_size=4))
-# Long runs of one size, as the run decoder likes them, with other things between.
-runs = st.tuples(st.sampled_from([0, 1, 30, 62, 255]), st.integers(_RUN - 2, 3 * _RUN)).map(
-    lambda r: [b"r" * r[0]] * r[1]
+# Long runs of one layout, as the run decoder likes them, with other things between.
+layouts = st.sampled_from([[0], [1], [30], [62], [255], [256], [300], [0, 30], [62, 0], [255, 256], [5, 5, 5], [3] * 9])
+runs = st.tuples(layouts, st.integers(RUN - 2, 3 * RUN)).map(
+    lambda r: [b"r" * r[0][0] if len(r[0]) == 1 else [b"r" * size for size in r[0]] for _ in range(r[1])]
 )
 streams = st.lists(st.one_of(messages.map(lambda m: [m]), runs), max_size=8).map(
     lambda groups: [message for group in groups for message in group]
@@ -165,13 +166,42 @@ def test_what_was_encoded_is_decoded(stream, data, limit, size) -> None:
     assert decode_all(encoded, cuts, limit, size) == stream
 
 
-@pytest.mark.parametrize("position", [0, 1, _RUN - 1, _RUN, 2 * _RUN, 99])
+@pytest.mark.parametrize("position", [0, 1, RUN - 1, RUN, 2 * RUN, 99])
 @pytest.mark.parametrize("other", [b"y" * 59, b"y" * 61, b"\0" * 60, b"y" * 300, [b"a", b"b"], [b"m" * 60, b"n" * 60]])
 def test_a_run_is_not_taken_for_longer_than_it_is(position, other) -> None:
     """Speculation must be invisible: one message of another size, or of two frames, in a run of a hundred."""
     stream: list[bytes | list[bytes]] = [b"r%03d" % n + b"z" * 56 for n in range(100)]
     stream[position] = other
     assert decode_all(b"".join(plain(m) for m in stream), [], 1000) == stream
+
+
+@pytest.mark.parametrize("position", [0, 1, RUN - 1, RUN, 2 * RUN, 99])
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"y" * 20,
+        [b"y" * 20],
+        [b"a" * 20, b"b" * 21],
+        [b"a" * 21, b"b" * 20],
+        [b"a" * 20, b"b" * 300],
+        [b"a" * 20, b"b", b"c"],
+    ],
+)
+def test_a_run_of_messages_of_two_frames(position, other) -> None:
+    """The same, where a message of another layout stands among messages of two frames; encoding finds it, too."""
+    stream: list[bytes | list[bytes]] = [[b"i%03d" % n + b"z" * 16, b"r" * 20] for n in range(100)]
+    stream[position] = other if len(other) > 1 or isinstance(other, bytes) else other[0]
+    encoded = b"".join(plain(m) for m in stream)
+    assert b"".join(encode(stream)) == encoded
+    assert decode_all(encoded, [], 1000) == stream
+    assert all(type(message) is not tuple for message in decode_all(encoded, [], 1000))
+
+
+def test_each_message_of_a_run_is_a_list_of_its_own() -> None:
+    """Promise of design 1: a list of its own for each receiver."""
+    out = decode_all(plain([b"same", b"same"]) * 100, [], 1000)
+    out[0].append(b"mine")  # type: ignore[union-attr]
+    assert out[1] == [b"same", b"same"]
 
 
 def test_a_run_does_not_begin_inside_a_message() -> None:
@@ -210,10 +240,10 @@ def test_runs_are_found_again_after_mixed_traffic() -> None:
     while decoder.decode(1000):
         pass
     assert decoder._wait <= 0
-    assert decoder._next_wait == _RUN
+    assert decoder._next_wait == RUN
 
 
-@pytest.mark.parametrize("limit", [1, 2, _RUN, 1000])
+@pytest.mark.parametrize("limit", [1, 2, RUN, 1000])
 def test_limit(limit) -> None:
     """No more than asked for, and nothing lost; after a straddling frame too."""
     decoder = Decoder(math.inf, no_command)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import repeat
 from struct import Struct
-from typing import Any
 
 from .._errors import ProtocolError
 from .._message import MAX_FRAMES, Item, Shared, Subscription
 from ._commands import subscription
+from ._runs import FOLLOWED, LAST, LONG, MORE, RUN, encode_run, header, take_run
 
 __all__ = [
     "COMMAND",
@@ -32,8 +31,6 @@ __all__ = [
     "subscription_as_message",
 ]
 
-MORE = 1
-LONG = 2
 COMMAND = 4
 
 LARGE = 65536
@@ -49,21 +46,9 @@ _MAX_SIZE = 2**63 - 1  # RFC 23, 37
 # encoding
 
 
-def _header(flags: int, size: int) -> bytes:
-    if size < 256:
-        return bytes((flags, size))
-    return bytes((flags | LONG,)) + size.to_bytes(8, "big")
-
-
-# Prebuilt headers for the sizes that come by the million; a size beyond is an IndexError.
-_PREBUILT = 2048
-_LAST = tuple(_header(0, size) for size in range(_PREBUILT))
-_MORE = tuple(_header(MORE, size) for size in range(_PREBUILT))
-
-
 def command_frame(body: bytes) -> bytes:
     """A command with its frame."""
-    return _header(COMMAND, len(body)) + body
+    return header(COMMAND, len(body)) + body
 
 
 def subscription_as_command(item: Subscription) -> bytes:
@@ -77,7 +62,7 @@ def subscription_as_message(item: Subscription) -> bytes:
     The size is that of the body, topic and one byte. (libzmq takes the topic's, and with 255 bytes of
     topic sends a long size without saying so.)
     """
-    return _header(0, len(item.topic) + 1) + (b"\1" if item.subscribe else b"\0") + item.topic
+    return header(0, len(item.topic) + 1) + (b"\1" if item.subscribe else b"\0") + item.topic
 
 
 def encode(items: Sequence[Item], form: Callable[[Subscription], bytes] = subscription_as_command) -> list[bytes]:
@@ -90,25 +75,8 @@ def encode(items: Sequence[Item], form: Callable[[Subscription], bytes] = subscr
     Returns:
       Small frames joined, frames from `LARGE` on as they are.
     """
-    # A run of plain messages of one small frame, without a branch per message: headers and bodies take
-    # turns in one list. A frame too long for the table is an IndexError; what is not bytes is a TypeError, from
-    # len or at the latest from join, which looks at all types before it copies anything.
-    if len(items) > 7 and type(items[0]) is bytes and type(items[-1]) is bytes:
-        headers = _LAST
-        try:
-            parts: list[Any] = [b""] * (2 * len(items))
-            parts[0::2] = [headers[len(item)] for item in items]  # type: ignore[arg-type]
-            parts[1::2] = items
-            return [b"".join(parts)]
-        except (IndexError, TypeError):
-            pass
-    elif items and type(items[0]) is Shared and type(items[-1]) is Shared:
-        # Many of these have been encoded for another peer, and need only be joined; of one that has not, or is no
-        # such item, join or the attribute tells.
-        try:
-            return [b"".join([item.joined for item in items])]  # type: ignore[union-attr,misc]
-        except (AttributeError, TypeError):
-            pass
+    if len(items) > 7 and (run := encode_run(items)) is not None:
+        return [run]
     return _encode_any(items, form)
 
 
@@ -119,11 +87,11 @@ def _encode_any(items: Sequence[Item], form: Callable[[Subscription], bytes]) ->
     for item in items:
         if type(item) is bytes:
             size = len(item)
-            if size < _PREBUILT:
-                append(_LAST[size])
+            if size < len(LAST):
+                append(LAST[size])
                 append(item)
             elif size < LARGE:
-                append(_header(0, size))
+                append(header(0, size))
                 append(item)
             else:
                 _large(0, item, parts, buffers)
@@ -132,11 +100,11 @@ def _encode_any(items: Sequence[Item], form: Callable[[Subscription], bytes]) ->
             for frame in item:
                 left -= 1
                 size = len(frame)
-                if size < _PREBUILT:
-                    append(_MORE[size] if left else _LAST[size])
+                if size < len(LAST):
+                    append(FOLLOWED[size] if left else LAST[size])
                     append(frame)
                 elif size < LARGE:
-                    append(_header(MORE if left else 0, size))
+                    append(header(MORE if left else 0, size))
                     append(frame)
                 else:
                     _large(MORE if left else 0, frame, parts, buffers)
@@ -165,7 +133,7 @@ def _encoded(item: Shared, form: Callable[[Subscription], bytes]) -> list[bytes]
 
 
 def _large(flags: int, frame: bytes, parts: list[bytes], buffers: list[bytes]) -> None:
-    parts.append(_header(flags, len(frame)))
+    parts.append(header(flags, len(frame)))
     _flush(parts, buffers)
     buffers.append(frame)
 
@@ -197,17 +165,9 @@ def check_header(flags: int, size: int, max_message_size: int) -> None:
         )
 
 
-_RUN = 32  # messages that are decoded at one go
 _RUN_FROM = 1024  # bytes that must be there before a run is looked for
 _PATIENCE = 4096  # messages, at most, until it is looked for again after a failure
-_ZEROS = bytes(_RUN)
 _long_size: Callable[[bytes, int], tuple[int]] = Struct(">Q").unpack_from
-
-
-@lru_cache(maxsize=256)
-def _run_of(size: int) -> tuple[bytes, Callable[[bytes, int], tuple[bytes, ...]]]:
-    """What the sizes in a run look like, and what takes it apart."""
-    return bytes([size]) * _RUN, Struct(f"2x{size}s" * _RUN).unpack_from
 
 
 class Decoder:
@@ -235,7 +195,7 @@ class Decoder:
         self._missing = 0  # how many bytes it needs,
         self._flags = 0  # and its flags
         self._wait = 0  # messages until a run is looked for again
-        self._next_wait = _RUN
+        self._next_wait = RUN
         self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> None:
@@ -346,29 +306,19 @@ class Decoder:
             out.append(frames if len(frames) > 1 else body)
 
     def _decode_run(self, out: list[Item], limit: int) -> None:
-        """Decodes messages of one short frame at a third of the price, as long as the next `_RUN` have the same size.
+        """Decodes messages at a third of the price, as long as the next ones look like the first.
 
-        Their headers show it: they are then equally far apart. Where it was not so, it is not looked for
-        again for a while, and for twice as long the next time.
+        Where they do not, it is not tried again for a while, and for twice as long the next time.
         """
-        data, pos = self._data, self._pos
-        end = len(data)
-        if end - pos < _RUN_FROM or self._frames is not None or data[pos] != self._plain:
+        if self._frames is not None or len(self._data) - self._pos < _RUN_FROM:
             return
-        size = data[pos + 1]
-        stride = size + 2
-        length = _RUN * stride
-        sizes, unpack = _run_of(size)
-        while end - pos >= length and limit - len(out) >= _RUN:
-            stop = pos + length
-            if data[pos:stop:stride] != _ZEROS or data[pos + 1 : stop : stride] != sizes:
-                self._wait = self._next_wait
-                self._next_wait = min(2 * self._next_wait, _PATIENCE)
-                break
-            out += unpack(data, pos)
-            pos = stop
-            self._next_wait = _RUN
-        self._pos = pos
+        done = len(out)
+        self._pos, broken = take_run(self._data, self._pos, limit - done, self._limit, out)
+        if len(out) > done:
+            self._next_wait = RUN
+        if broken:
+            self._wait = self._next_wait
+            self._next_wait = min(2 * self._next_wait, _PATIENCE)
 
     def _load(self, out: list[Item]) -> bool:
         """Goes on to what was fed next, and completes the frame that waits for it; False: needs more bytes."""
