@@ -7,13 +7,17 @@ libzmq's load balancer, fair queue and distributor, so that who gets what is the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from ._message import Body, Item, MessageLike, Shared, pack
 from ._remote import Remote
 
-__all__ = ["ByIdentity", "FairQueue", "FanOut", "RoundRobin"]
+__all__ = ["UNLIMITED", "ByIdentity", "FairQueue", "FanOut", "RoundRobin"]
+
+UNLIMITED = 1 << 30
+"""Room for more messages than there can be."""
 
 
 class RoundRobin:
@@ -209,19 +213,38 @@ class FanOut:
         return blocked
 
     @staticmethod
+    def room(remotes: Iterable[Remote]) -> int:
+        """How many messages find room at each of these, whoever gets them."""
+        least = math.inf
+        for remote in remotes:
+            outbox = remote.outbox
+            room = outbox.hwm - len(outbox.queue) - outbox.held
+            least = min(least, room)
+        return int(min(least, UNLIMITED))
+
+    @staticmethod
+    def spread(item: Body, remotes: Iterable[Remote], many: bool) -> None:
+        """Queues the message for each of these, which are known to have room. One encoding serves ``many``."""
+        shared: Item = Shared(item) if many else item
+        for remote in remotes:
+            outbox = remote.outbox
+            if remote.partner is not None:  # inproc: the receiver's message is a list of its own
+                outbox.put(item if isinstance(item, bytes) else list(item))
+            elif outbox.reader_waits:
+                outbox.put(shared)
+            else:
+                outbox.queue.append(shared)
+
+    @staticmethod
     def send(item: Body, remotes: Iterable[Remote], many: bool) -> None:
         """Queues the message for each of these that has room. One encoding serves ``many``."""
         shared: Item = Shared(item) if many else item
         for remote in remotes:
             outbox = remote.outbox
-            queue = outbox.queue
-            if len(queue) + outbox.held >= outbox.hwm:
+            if len(outbox.queue) + outbox.held >= outbox.hwm:
                 remote.dropped += 1
             elif remote.partner is None:
-                if outbox.reader_waits:
-                    outbox.put(shared)
-                else:
-                    queue.append(shared)
+                outbox.put(shared)
             else:  # inproc: the receiver's message is a list of its own
                 outbox.put(item if isinstance(item, bytes) else list(item))
 

@@ -78,7 +78,8 @@ class Addressed(FairQueued, Sending):
         return self._context._connect(self, endpoint, routing_id)
 
     def _pack(self, value: MessageLike) -> Body:
-        return self._addressed(pack(value, MAX_SENT + 1))  # the id stays here
+        item = pack(value, MAX_SENT + 1)  # the id stays here
+        return item if type(item) is list else self._addressed(item)
 
     def _addressed(self, item: Body) -> list[bytes]:
         """The message, if it has a routing id and something more."""
@@ -170,7 +171,9 @@ class Router(Identified, Addressed):
         self._unroutable = 0
 
     def _route(self, item: Body) -> bool:
-        remote = self._by_id.remotes.get(self._addressed(item)[0])
+        if type(item) is bytes:
+            self._addressed(item)
+        remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
         if remote is None:
             if self.mandatory:
                 raise HostUnreachable(f"no peer has the routing id {item[0]!r}")

@@ -12,7 +12,7 @@ from .._errors import ProtocolError, StateError
 from .._message import Body, Message, MessageLike, Subscription
 from .._options import Option, SocketOptions, boolean, frame
 from .._remote import FilteredPipe, Intake, Remote
-from .._routing import FanOut
+from .._routing import UNLIMITED, FanOut
 from .._subscriptions import TopicCounter, TopicTable
 from .._util import until
 from ._flow import Receiving, Sending, SendingMany
@@ -20,8 +20,8 @@ from ._patterns import FairQueued
 
 __all__ = ["Pub", "PubOptions", "Sub", "XPub", "XPubOptions", "XSub"]
 
+_PATIENCE = 16  # messages
 _MAX_TOPICS = 1_000_000  # of one peer: beyond that it is a flood, not a subscriber
-_UNLIMITED = 1 << 30
 
 
 class PubOptions(SocketOptions, total=False):
@@ -51,6 +51,7 @@ class Publisher(SendingMany):
     def _prepare(self) -> None:
         super()._prepare()
         self._topics = TopicTable()
+        self._sure = 0  # messages that find room at every subscriber, whatever their topic
         self._offer = self._publish
         self._room = self._room_for_all
 
@@ -77,19 +78,41 @@ class Publisher(SendingMany):
     def _publish(self, item: Body) -> bool:
         remotes = self._topics.match(item if type(item) is bytes else item[0])  # type: ignore[arg-type]
         if remotes:
-            if self.nodrop and FanOut.blocked(remotes):
+            many = len(remotes) > 1
+            if self._sure > 0 or (many and self._find_room()):
+                self._sure -= 1
+                FanOut.spread(item, remotes, many)
+            elif self.nodrop and FanOut.blocked(remotes):
                 return False
-            FanOut.send(item, remotes, len(remotes) > 1)
+            else:
+                FanOut.send(item, remotes, many)
         return True
+
+    def _find_room(self) -> bool:
+        """Finds out how many messages may be sent without a look at each subscriber's queue.
+
+        Only this socket fills these queues, so that they have at least as much room until then.
+        """
+        if self._sure < 0:  # it was no use a moment ago
+            self._sure += 1
+            return False
+        self._sure = FanOut.room(remote for remote in self._remotes if remote.topics) or -_PATIENCE
+        return self._sure > 0
 
     def _room_for_all(self) -> int:
         if not self.nodrop:
-            return _UNLIMITED
+            return UNLIMITED
         # Which peers a message goes to is not known before it is there: room is what all subscribers have.
         subscribers = [remote for remote in self._remotes if remote.topics]
-        if FanOut.blocked(subscribers):
-            return 0
-        return min((remote.outbox.room for remote in subscribers), default=_UNLIMITED)
+        return 0 if FanOut.blocked(subscribers) else FanOut.room(subscribers)
+
+    def _option_set(self, name: str) -> None:
+        self._sure = 0
+        super()._option_set(name)
+
+    def _linked(self, remote: Remote) -> None:
+        super()._linked(remote)
+        self._sure = 0  # it may get a message of welcome, and its queue is not like the others'
 
     def _opened(self, remote: Remote) -> None:
         super()._opened(remote)
@@ -116,6 +139,7 @@ class Publisher(SendingMany):
             first = self._topics.add(topic, remote)
         else:
             first = self._topics.remove(topic, remote)
+        self._sure = 0
         self._subscribed(remote, topic, subscribe, first)
         self._peer_bell.ring()
         if not subscribe:
@@ -210,6 +234,7 @@ class XPub(Publisher, Receiving):
         if not self.manual:
             raise StateError("an XPub subscribes for its peers only with manual=True; to subscribe, use Sub or XSub")
         if self._last is not None and self._last.info is not None:
+            self._sure = 0
             if subscribe:
                 self._topics.add(topic, self._last)
             else:
