@@ -33,11 +33,14 @@ class Filtered:
 
     def __init__(self, hwm: float = 4) -> None:
         self.letter = b"w"
-        self.pipe = FilteredPipe(hwm, lambda item: bytes(item).startswith(self.letter))
+        self.pipe = FilteredPipe(hwm, self.wants, lambda items: [item for item in items if self.wants(item)])
         self.readable = self.writable = 0
         self.pipe.on_readable = self.on_readable
         self.pipe.on_writable = self.on_writable
         self.pipe.reader_waits = self.pipe.writer_waits = True
+
+    def wants(self, item: Any) -> bool:
+        return bytes(item).startswith(self.letter)
 
     def on_readable(self) -> None:
         self.readable += 1

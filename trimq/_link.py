@@ -30,7 +30,7 @@ _LARGE = 32 * 1024  # bytes missing of a frame that are worth a read of their ow
 _LARGEST_PIECE = 4 * 1024 * 1024  # bytes in one read of such a frame; more are not there at once
 _HEADER = 9  # bytes: what follows a large frame
 _STRETCH = 512 * 1024  # bytes read without a look at who else may want to run
-_SLICE = 1000  # messages decoded between two looks at the queue
+_SLICE = 320  # messages decoded between two looks at the queue: with 700 lists at a time the garbage collector would run
 _GOODBYE = 0.5  # seconds
 
 # libzmq closes without a word where it should say ERROR (RFC 37).

@@ -137,4 +137,4 @@ def pack(value: MessageLike, most: int = MAX_SENT) -> Body:
 
 def unpack(bodies: Iterable[Body]) -> list[Message]:
     """These messages as their receiver may have them."""
-    return [[body] if isinstance(body, bytes) else body for body in bodies]
+    return [[body] if type(body) is bytes else body for body in bodies]  # type: ignore[misc]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -92,7 +92,7 @@ class Pipe:
         self.queue.appendleft(item)
         self.nudge()
 
-    def put_many(self, items: Iterable[Item]) -> None:
+    def put_many(self, items: Sequence[Item]) -> None:
         """Adds several, with one call to the reader."""
         self.queue.extend(items)
         if self.reader_waits and self.queue:

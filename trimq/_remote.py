@@ -7,7 +7,7 @@ another socket of the same context) is its carrier's business; who they go to is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ._abc import PeerInfo
@@ -74,11 +74,14 @@ class Remote:
 class FilteredPipe(Pipe):
     """A pipe that leaves out what its reader would not have."""
 
-    __slots__ = ("_wanted",)
+    __slots__ = ("_select", "_wanted")
 
-    def __init__(self, hwm: float, wanted: Callable[[Any], bool]) -> None:
+    def __init__(
+        self, hwm: float, wanted: Callable[[Any], bool], select: Callable[[Sequence[Any]], Sequence[Any]]
+    ) -> None:
         super().__init__(hwm)
-        self._wanted = wanted
+        self._wanted = wanted  # whether one is
+        self._select = select  # those that are, of several
 
     def put(self, item: Item) -> None:
         if self._wanted(item):
@@ -88,8 +91,8 @@ class FilteredPipe(Pipe):
         if self._wanted(item):
             super().put_first(item)
 
-    def put_many(self, items: Iterable[Item]) -> None:
-        super().put_many(filter(self._wanted, items))
+    def put_many(self, items: Sequence[Item]) -> None:
+        super().put_many(self._select(items))
 
     def refilter(self) -> None:
         """Takes out what is no longer wanted."""
@@ -116,7 +119,7 @@ class Intake(Pipe):
     def put_first(self, item: Item) -> None:
         self._handle(item)
 
-    def put_many(self, items: Iterable[Item]) -> None:
+    def put_many(self, items: Sequence[Item]) -> None:
         for item in items:
             self._handle(item)
 

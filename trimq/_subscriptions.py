@@ -1,84 +1,96 @@
 """Subscriptions: prefix matching, on the publisher's and on the subscriber's side (RFC 29).
 
 `TopicTable` is the publisher's: which peers get a message that begins so. `TopicCounter` is the
-subscriber's own list. The cost of a match does not grow with the number of topics, and with the length of the
-longest only as its logarithm.
+subscriber's own list. The cost of a match hardly grows with the number of topics, and not with their lengths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from ._remote import Remote
 
 __all__ = ["TopicCounter", "TopicTable"]
 
+_FEW = 16  # topics that are better looked at one by one
 
-class _Prefixes:
-    """Narrows a search for the topics that a text begins with to the prefixes of one short text.
 
-    A topic's length is a sum of powers of two. Adding them up from the largest, the topic leaves a mark at each
-    partial sum: one of 11 bytes is marked at 8, 10 and 11. A search does the same with the text: it goes forward
-    by a power of two whenever there is a mark. It cannot stop short of a topic that the text begins with, for
-    where it first went less far than that topic's length, the topic's mark would have taken it on; but it may follow another
-    topic's mark beyond it. So all the topics sought are prefixes of what the search went through.
+class _Search:
+    """Finds the longest topic that a text begins with: in a sorted list, by bisection.
+
+    Of all topics up to the text in the alphabet the last one is that topic, or else begins with it. So it is the last
+    one, or the longest topic that the last one begins with and the text does, too. Topics that are gone do no harm; they
+    are taken out now and then.
+
+    Args:
+      topics: those that there are; its owner says when it has changed.
     """
 
-    __slots__ = ("_marks", "_steps")
+    __slots__ = ("_gone", "_new", "_parents", "_sorted", "_topics")
 
-    def __init__(self) -> None:
-        self._marks: dict[bytes, int] = {}  # how many topics have left it
-        self._steps: tuple[int, ...] = ()  # powers of two, the largest first
+    def __init__(self, topics: Mapping[bytes, object]) -> None:
+        self._topics = topics
+        self._sorted: list[bytes] = []
+        self._new: list[bytes] = []
+        self._gone = 0
+        self._parents: dict[bytes, bytes | None] = {}  # the longest topic that one begins with, itself aside
 
-    def _marks_of(self, topic: bytes) -> Iterator[bytes]:
-        at = 0
-        for step in self._steps:
-            if len(topic) & step:
-                at += step
-                yield topic[:at]
+    def added(self, topic: bytes) -> None:
+        """The topic is new."""
+        self._new.append(topic)
+        self._parents.clear()
 
-    def add(self, topic: bytes) -> None:
-        """A new topic."""
-        bits = len(topic).bit_length()
-        if bits > len(self._steps):
-            self._steps = tuple(1 << bit for bit in reversed(range(bits)))
-        marks = self._marks
-        for mark in self._marks_of(topic):
-            marks[mark] = marks.get(mark, 0) + 1
+    def removed(self) -> None:
+        """A topic is gone."""
+        self._gone += 1
+        if 2 * self._gone > len(self._sorted) + len(self._new):
+            self._sort()
 
-    def remove(self, topic: bytes) -> None:
-        """A topic that was added."""
-        marks = self._marks
-        for mark in self._marks_of(topic):
-            if marks[mark] == 1:
-                del marks[mark]
-            else:
-                marks[mark] -= 1
+    def longest(self, text: bytes) -> bytes | None:
+        """The longest topic, there or gone, that the text begins with; None if there is none."""
+        if self._new:
+            self._settle()
+        found = self._sorted
+        place = bisect_right(found, text)
+        if not place:
+            return None
+        topic: bytes | None = found[place - 1]
+        while topic is not None and not text.startswith(topic):
+            topic = self.parent(topic)
+        return topic
 
-    def narrow(self, text: bytes) -> bytes:
-        """A prefix of the text; all topics that the text begins with are prefixes of that."""
-        marks = self._marks
-        size = len(text)
-        at = 0
-        found = b""
-        for step in self._steps:
-            if at + step <= size:
-                probe = text[: at + step]
-                if probe in marks:
-                    at += step
-                    found = probe
-        return found
+    def parent(self, topic: bytes) -> bytes | None:
+        """The longest topic that this one begins with, itself aside."""
+        if topic not in self._parents:
+            shorter = (topic[:size] for size in reversed(range(len(topic))))
+            self._parents[topic] = next((part for part in shorter if part in self._topics), None)
+        return self._parents[topic]
+
+    def _settle(self) -> None:
+        if len(self._new) > _FEW:
+            self._sort()
+        for topic in self._new:
+            insort(self._sorted, topic)
+        self._new.clear()
+
+    def _sort(self) -> None:
+        self._sorted = sorted(self._topics)
+        self._new.clear()
+        self._gone = 0
 
 
 class TopicTable:
     """Which peers subscribed to which prefixes. A peer counts once per topic, however often it subscribes."""
 
-    __slots__ = ("_by_topic", "_found", "_prefixes")
+    __slots__ = ("_by_topic", "_found", "_search")
 
     def __init__(self) -> None:
         self._by_topic: dict[bytes, dict[Remote, None]] = {}
-        self._prefixes = _Prefixes()
-        self._found: dict[bytes, dict[Remote, None]] = {}  # who gets a text that was narrowed to this
+        self._search = _Search(self._by_topic)
+        self._found: dict[bytes | None, dict[Remote, None]] = {}  # by the longest topic: who gets the text
 
     def add(self, topic: bytes, remote: Remote) -> bool:
         """The peer subscribes; true if it is the topic's first."""
@@ -89,7 +101,7 @@ class TopicTable:
             subscribers[remote] = None
             return False
         self._by_topic[topic] = {remote: None}
-        self._prefixes.add(topic)
+        self._search.added(topic)
         return True
 
     def remove(self, topic: bytes, remote: Remote) -> bool:
@@ -103,32 +115,34 @@ class TopicTable:
         if subscribers:
             return False
         del self._by_topic[topic]
-        self._prefixes.remove(topic)
+        self._search.removed()
         return True
 
     def match(self, topic: bytes) -> dict[Remote, None]:
         """The peers that get a message whose first frame is ``topic``, each once. Not to be changed."""
-        prefix = self._prefixes.narrow(topic)
-        found = self._found.get(prefix)
+        longest = self._search.longest(topic)
+        found = self._found.get(longest)
         if found is None:
-            found = self._found[prefix] = self._search(prefix)
+            found = self._found[longest] = self._union(longest)
         return found
 
-    def _search(self, prefix: bytes) -> dict[Remote, None]:
+    def _union(self, longest: bytes | None) -> dict[Remote, None]:
+        if longest is None:
+            return {}
         by_topic = self._by_topic
-        topics = [by_topic[part] for end in range(len(prefix) + 1) if (part := prefix[:end]) in by_topic]
+        topics = [by_topic[part] for end in range(len(longest) + 1) if (part := longest[:end]) in by_topic]
         return topics[0] if len(topics) == 1 else {remote: None for topic in topics for remote in topic}
 
 
 class TopicCounter:
     """A subscriber's own prefixes, each as often as it was subscribed to."""
 
-    __slots__ = ("_counts", "_found", "_prefixes")
+    __slots__ = ("_counts", "_few", "_search")
 
     def __init__(self) -> None:
         self._counts: dict[bytes, int] = {}
-        self._prefixes = _Prefixes()
-        self._found: dict[bytes, bool] = {}  # whether a text that was narrowed to this is wanted
+        self._search = _Search(self._counts)
+        self._few: tuple[bytes, ...] | None = ()  # all topics, if they are few
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._counts)
@@ -139,8 +153,8 @@ class TopicCounter:
         self._counts[topic] = count + 1
         if count:
             return False
-        self._found.clear()
-        self._prefixes.add(topic)
+        self._search.added(topic)
+        self._few = tuple(self._counts) if len(self._counts) <= _FEW else None
         return True
 
     def remove(self, topic: bytes) -> bool:
@@ -151,15 +165,27 @@ class TopicCounter:
         if count != 1:
             return False
         del self._counts[topic]
-        self._found.clear()
-        self._prefixes.remove(topic)
+        self._search.removed()
+        self._few = tuple(self._counts) if len(self._counts) <= _FEW else None
         return True
 
     def wants(self, item: bytes | list[bytes]) -> bool:
         """Whether a message is subscribed to, by its first frame."""
-        prefix = self._prefixes.narrow(item if isinstance(item, bytes) else item[0])
-        wanted = self._found.get(prefix)
-        if wanted is None:
-            counts = self._counts
-            wanted = self._found[prefix] = any(prefix[:end] in counts for end in range(len(prefix) + 1))
-        return wanted
+        text = item if isinstance(item, bytes) else item[0]
+        if self._few is not None:
+            return text.startswith(self._few)
+        topic = self._search.longest(text)
+        # One that is gone may begin with one that is not.
+        while topic is not None and topic not in self._counts:
+            topic = self._search.parent(topic)
+        return topic is not None
+
+    def select(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Those of the messages that are subscribed to."""
+        few = self._few
+        if few == (b"",):
+            return items
+        if few is not None and items and type(items[0]) is bytes:
+            with suppress(AttributeError):  # one has several frames
+                return [item for item in items if item.startswith(few)]
+        return [item for item in items if self.wants(item)]

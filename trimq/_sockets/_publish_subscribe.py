@@ -357,7 +357,7 @@ class Sub(Subscriber, trio.abc.ReceiveChannel[Message]):
 
     def _opened(self, remote: Remote) -> None:
         super()._opened(remote)
-        remote.inbox = FilteredPipe(self.receive_hwm, self._topics.wants)
+        remote.inbox = FilteredPipe(self.receive_hwm, self._topics.wants, self._topics.select)
 
     def unsubscribe(self, topic: bytes) -> None:
         """Takes back one subscription to ``topic``; what waits and is no longer subscribed to is dropped.
