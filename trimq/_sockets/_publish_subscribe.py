@@ -79,7 +79,7 @@ class Publisher(SendingMany):
         remotes = self._topics.match(item if type(item) is bytes else item[0])  # type: ignore[arg-type]
         if remotes:
             many = len(remotes) > 1
-            if self._sure > 0 or (many and self._find_room()):
+            if self._sure > 0 or self._find_room():
                 self._sure -= 1
                 FanOut.spread(item, remotes, many)
             elif self.nodrop and FanOut.blocked(remotes):
