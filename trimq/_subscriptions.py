@@ -6,9 +6,10 @@ subscriber's own list. The cost of a match hardly grows with the number of topic
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from os.path import commonprefix
 from typing import Any
 
 from ._remote import Remote
@@ -64,10 +65,16 @@ class _Search:
 
     def parent(self, topic: bytes) -> bytes | None:
         """The longest topic that this one begins with, itself aside."""
-        if topic not in self._parents:
-            shorter = (topic[:size] for size in reversed(range(len(topic))))
-            self._parents[topic] = next((part for part in shorter if part in self._topics), None)
-        return self._parents[topic]
+        try:
+            return self._parents[topic]
+        except KeyError:
+            # It is no longer than what the topic has in common with the one before it, for that begins with it, too.
+            place = bisect_left(self._sorted, topic)
+            before = self._sorted[place - 1] if place else b""
+            common = min(len(commonprefix((before, topic))), len(topic) - 1)
+            shorter = (topic[:size] for size in range(common, -1, -1))
+            parent = self._parents[topic] = next((part for part in shorter if part in self._topics), None)
+            return parent
 
     def _settle(self) -> None:
         if len(self._new) > _FEW:
@@ -129,9 +136,21 @@ class TopicTable:
     def _union(self, longest: bytes | None) -> dict[Remote, None]:
         if longest is None:
             return {}
-        by_topic = self._by_topic
-        topics = [by_topic[part] for end in range(len(longest) + 1) if (part := longest[:end]) in by_topic]
-        return topics[0] if len(topics) == 1 else {remote: None for topic in topics for remote in topic}
+        # From the topic up to one of which it is known already, and down again.
+        chain: list[bytes] = []
+        topic: bytes | None = longest
+        while topic is not None and topic not in self._found:
+            chain.append(topic)
+            topic = self._search.parent(topic)
+        union = {} if topic is None else self._found[topic]
+        for topic in reversed(chain):
+            subscribers = self._by_topic.get(topic, {})
+            if not union:
+                union = subscribers
+            elif not subscribers.keys() <= union.keys():
+                union = union | subscribers
+            self._found[topic] = union
+        return union
 
 
 class TopicCounter:
