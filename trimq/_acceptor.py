@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import checkpoint, enable_ki_protection
 
 from ._abc import Listener, StreamTransport
 from ._endpoint import Endpoint, EndpointState
@@ -20,6 +21,8 @@ __all__ = ["Acceptor"]
 logger = logging.getLogger("trimq")
 
 _BREATHE = 0.1  # seconds: out of descriptors, the next accept may find one
+_RUN = 64  # connections accepted without a yield,
+_SLICE = 500e-6  # if they take no longer than these seconds (promise 5)
 
 
 class Acceptor:
@@ -55,6 +58,7 @@ class Acceptor:
             self._socket._gone()
 
     async def _accept(self) -> None:
+        run, start = 0, perf_counter()
         while True:
             try:
                 stream = await self._listener.accept()
@@ -72,6 +76,12 @@ class Acceptor:
             self._accepted[accepted] = None
             self._socket._carriers += 1
             self._spawn(accepted.run)
+            run += 1
+            # A listener need not yield while there are connections in line. (The time it waited counts too: the first
+            # connection after a pause costs a yield more.)
+            if run >= _RUN or perf_counter() - start > _SLICE:
+                await checkpoint()
+                run, start = 0, perf_counter()
 
     def close(self, linger: float) -> None:
         """Unbinds: the address is free at once; connections that came in here end, as ``linger`` says."""

@@ -256,7 +256,11 @@ class Context:
         with trio.move_on_after(_PATIENCE):
             await until(lambda: not self._sockets, self._bell, pace=self._pace)
             return
-        logger.warning("the context waits for unsent messages: %s", self._left())
+        if left := self._left():
+            logger.warning("the context waits for unsent messages: %s", left)
+        else:
+            connections = sum(len(socket._remotes) for socket in self._sockets)
+            logger.warning("the context waits for %d connections to close", connections)
         await until(lambda: not self._sockets, self._bell, pace=self._pace)
 
     def _left(self) -> str:

@@ -33,7 +33,9 @@ _HEADER = 9  # bytes: what follows a large frame
 _STRETCH = 512 * 1024  # bytes read without a look at who else may want to run
 _TURN = 500e-6  # seconds
 _LEAST = 16
-_SLICE = 320  # messages decoded between two looks at the queue: with 700 lists at a time the garbage collector would run
+_SLICE = (
+    320  # messages decoded between two looks at the queue: with 700 lists at a time the garbage collector would run
+)
 _GOODBYE = 0.5  # seconds
 
 # libzmq closes without a word where it should say ERROR (RFC 37).
@@ -286,7 +288,8 @@ class Link:
 
     def _take_turn(self, delivered: int) -> None:
         """How much is decoded at one go follows from how long the last round of all tasks took: a hundred busy connections
-        share the time that one has alone."""
+        share the time that one has alone.
+        """
         now = perf_counter()
         took, self._turn = now - self._turn, now
         if took > 2 * _TURN:

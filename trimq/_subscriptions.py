@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from os.path import commonprefix
 from typing import Any
 
 from ._remote import Remote
@@ -30,7 +29,7 @@ class _Search:
       topics: those that there are; its owner says when it has changed.
     """
 
-    __slots__ = ("_gone", "_new", "_parents", "_sorted", "_topics")
+    __slots__ = ("_gone", "_new", "_parents", "_roots", "_sorted", "_topics")
 
     def __init__(self, topics: Mapping[bytes, object]) -> None:
         self._topics = topics
@@ -38,11 +37,13 @@ class _Search:
         self._new: list[bytes] = []
         self._gone = 0
         self._parents: dict[bytes, bytes | None] = {}  # the longest topic that one begins with, itself aside
+        self._roots: dict[bytes, bytes] = {}
 
     def added(self, topic: bytes) -> None:
         """The topic is new."""
         self._new.append(topic)
         self._parents.clear()
+        self._roots.clear()
 
     def removed(self) -> None:
         """A topic is gone."""
@@ -59,9 +60,22 @@ class _Search:
         if not place:
             return None
         topic: bytes | None = found[place - 1]
+        assert topic is not None
+        if not text.startswith(topic) and not text.startswith(self._root(topic)):
+            return None
         while topic is not None and not text.startswith(topic):
             topic = self.parent(topic)
         return topic
+
+    def _root(self, topic: bytes) -> bytes:
+        """The shortest topic that this one begins with."""
+        root = self._roots.get(topic)
+        if root is None:
+            root = topic
+            while (parent := self.parent(root)) is not None:
+                root = parent
+            self._roots[topic] = root
+        return root
 
     def parent(self, topic: bytes) -> bytes | None:
         """The longest topic that this one begins with, itself aside."""
@@ -71,7 +85,8 @@ class _Search:
             # It is no longer than what the topic has in common with the one before it, for that begins with it, too.
             place = bisect_left(self._sorted, topic)
             before = self._sorted[place - 1] if place else b""
-            common = min(len(commonprefix((before, topic))), len(topic) - 1)
+            pairs = enumerate(zip(before, topic, strict=False))
+            common = next((at for at, (one, other) in pairs if one != other), min(len(before), len(topic) - 1))
             shorter = (topic[:size] for size in range(common, -1, -1))
             parent = self._parents[topic] = next((part for part in shorter if part in self._topics), None)
             return parent
@@ -85,6 +100,8 @@ class _Search:
 
     def _sort(self) -> None:
         self._sorted = sorted(self._topics)
+        self._parents.clear()
+        self._roots.clear()
         self._new.clear()
         self._gone = 0
 

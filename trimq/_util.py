@@ -26,6 +26,7 @@ __all__ = ["Bell", "Pace", "Waiter", "fixup_module", "park", "until"]
 T = TypeVar("T")
 
 _SLICE = 500e-6  # seconds that other tasks wait for all of trimq's ready calls together
+_MESSAGE = 0.25e-6  # seconds that a message takes in a batch
 _FLOOR = 10e-6  # seconds: below this, switching tasks would cost more than it gives
 
 
@@ -39,7 +40,8 @@ class Pace:
     """Amortised checkpoints: a yield costs 3 us, a message a tenth of that (design, rules of speed).
 
     One for all contexts of a run. The half millisecond belongs to the run: at each tick it is divided by the
-    number of calls that yielded in the tick before, so that a hundred busy loops take no longer than one.
+    number of calls that yielded in the tick before, so that a hundred busy loops take no longer than one; and it shrinks
+    by as much as that tick took longer than it should.
     The clock is `time.perf_counter`, since trio's may be a mock that stands still.
 
     Args:
@@ -84,13 +86,19 @@ class Pace:
         """Yields, and checks for cancellation."""
         self.check_thread()
         self._yields += 1
-        tick = self._tick
+        tick, start = self._tick, perf_counter()
         await trio.lowlevel.checkpoint()
         if tick == self._tick:  # the first to come back in a new tick
             self._tick += 1
-            self._share = max(_FLOOR, _SLICE / self._yields)
+            took = perf_counter() - start  # with all that is not counted: links that read, the users' own code
+            self._share = max(_FLOOR, _SLICE / self._yields * min(1.0, _SLICE / took if took else 1.0))
             self._yields = 0
         self._renew()
+
+    @property
+    def most(self) -> int:
+        """How many messages one call should take at most, so that it does not take longer than its share."""
+        return 1 << 30 if self._share > _SLICE / 4 else int(self._share / _MESSAGE)
 
     @property
     def busy(self) -> bool:

@@ -303,7 +303,8 @@ class Receiving(Socket):
         """Waits for a message, then takes what is there.
 
         Args:
-          max: how many messages to take at most.
+          max: how many messages to take at most. Beside many other busy tasks it takes no more than its share of
+            time allows.
 
         Returns:
           one message or more, in order.
@@ -316,7 +317,8 @@ class Receiving(Socket):
         if max < 1:
             raise ValueError(f"max is the most messages to take, at least 1, not {max}")
         await self._pace.checkpoint()
-        return unpack(self._take_many(max) or await self._wait_to_receive(max))
+        most = min(max, self._pace.most)
+        return unpack(self._take_many(most) or await self._wait_to_receive(most))
 
     async def wait_receivable(self) -> None:
         """Waits until there is a message, and takes nothing. A cancellation leaves no trace.

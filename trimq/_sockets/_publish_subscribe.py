@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 import trio
 
@@ -19,6 +20,9 @@ from ._flow import Receiving, Sending, SendingMany
 from ._patterns import FairQueued
 
 __all__ = ["Pub", "PubOptions", "Sub", "XPub", "XPubOptions", "XSub"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PATIENCE = 16  # messages
 _MAX_TOPICS = 1_000_000  # of one peer: beyond that it is a flood, not a subscriber
@@ -366,9 +370,26 @@ class Sub(Subscriber, trio.abc.ReceiveChannel[Message]):
           ContextTerminated, SocketClosed: the socket has ended.
         """
         super().unsubscribe(topic)
-        for remote in self._fair.sources():
-            assert isinstance(remote.inbox, FilteredPipe)
-            remote.inbox.refilter()
+        if self._fair.sources():
+            # Soon, or before anything is taken, for all topics of this tick at once: it is a look at all that waits.
+            trio.lowlevel.current_trio_token().run_sync_soon(self._refilter, idempotent=True)
+            self._take = self._refiltered(self._fair.take)
+            self._take_many = self._refiltered(self._fair.take_many)
+            self._receivable = self._refiltered(self._fair.ready)
+
+    def _refiltered(self, strategy: Callable[P, T]) -> Callable[P, T]:
+        def first(*args: P.args, **kwargs: P.kwargs) -> T:
+            self._refilter()
+            return strategy(*args, **kwargs)
+
+        return first
+
+    def _refilter(self) -> None:
+        if not self._closed and not self._terminated:
+            self._take, self._take_many, self._receivable = self._fair.take, self._fair.take_many, self._fair.ready
+            for remote in self._fair.sources():
+                assert isinstance(remote.inbox, FilteredPipe)
+                remote.inbox.refilter()
 
 
 class XSub(Subscriber, Sending):

@@ -159,14 +159,16 @@ class Socket(Peering, trio.abc.AsyncResource):
         Raises:
           ContextTerminated, SocketClosed: the socket has ended.
         """
-        marks = [(remote.outbox, remote.outbox.passed + len(remote.outbox)) for remote in self._remotes]
-        marks = [(pipe, mark) for pipe, mark in marks if pipe.passed < mark]
+        waits = [(remote, remote.outbox, remote.outbox.passed + len(remote.outbox)) for remote in self._remotes]
 
         def test() -> bool:
             self._check_open()
-            live = {id(remote.outbox) for remote in self._remotes if remote.partner is None}
-            marks[:] = [(pipe, mark) for pipe, mark in marks if pipe.passed < mark and id(pipe) in live]
-            return not marks
+            while waits:  # only the last is looked at, however many peers there are
+                remote, pipe, mark = waits[-1]
+                if pipe.passed < mark and remote.attached and remote.partner is None:
+                    return False
+                waits.pop()
+            return True
 
         await until(test, self._write_bell, pace=self._pace)
 

@@ -121,7 +121,8 @@ class IpcTransport(StreamTransport):
         except BaseException:
             sock.close()
             raise
-        return SystemStream(sock)
+        # trio's sockets do not show what they wrap; but they can be made to let go of it.
+        return SystemStream(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
 
     def peer_address(self, stream: trio.abc.Stream) -> str:
         """``:uid:gid:pid`` of the peer on Linux, as they were when it connected; empty elsewhere."""

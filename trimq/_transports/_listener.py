@@ -8,6 +8,7 @@ import socket
 from contextlib import suppress
 
 import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled, notify_closing, wait_readable
 
 from .._abc import Listener
 from .._errors import AddressInUse, AddressNotAvailable, NoSuchDevice, ZMQError
@@ -15,9 +16,23 @@ from ._system import SystemStream
 
 __all__ = ["SocketListener", "bind_error", "keep_alive", "reason"]
 
+# What accept(2) says of a connection that ended in line, or that a firewall forbade; not every system has all of them.
+_GONE = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENONET ENOPROTOOPT ENOSR EOPNOTSUPP EPERM "
+        "EPROTO EPROTONOSUPPORT ESOCKTNOSUPPORT ETIMEDOUT"
+    ).split()
+    if hasattr(errno, name)
+)
+
 
 class SocketListener(Listener):
-    """A listening socket of the system.
+    """A listening socket of the system, without what `trio.SocketListener` pays on each call to yield though it need
+    not wait: a storm of connects comes faster than one in a tick, and whom the full backlog turns away tries again
+    only after seconds.
+
+    `accept` is a cancel point, and a schedule point where it has to wait.
 
     Args:
       sock: bound and listening; belongs to the listener from now on.
@@ -26,7 +41,8 @@ class SocketListener(Listener):
     """
 
     def __init__(self, sock: socket.socket, address: str, *, keepalive: bool = False) -> None:
-        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        self._socket = sock
+        self._socket.setblocking(False)
         self._address = address
         self._keepalive = keepalive
 
@@ -38,18 +54,33 @@ class SocketListener(Listener):
     async def accept(self) -> SystemStream:
         """Waits for the next connection. A peer that is gone before it was accepted is passed over.
 
+        It does not yield while there are connections in line: who takes many has to. A cancelled call took none.
+
         Raises:
           OSError: the system is out of descriptors or memory; later it may succeed.
           trio.ClosedResourceError: the listener was closed.
         """
-        stream = await self._listener.accept()
-        if self._keepalive:
-            keep_alive(stream.socket)
-        return SystemStream(stream.socket)
+        await checkpoint_if_cancelled()
+        while self._socket.fileno() >= 0:
+            try:
+                sock, _ = self._socket.accept()
+            except BlockingIOError:
+                await wait_readable(self._socket)
+            except OSError as exc:
+                if exc.errno not in _GONE:
+                    raise
+                await checkpoint()  # where a firewall forbids all of them, this is all that yields
+            else:
+                if self._keepalive:
+                    keep_alive(sock)
+                return SystemStream(sock)
+        raise trio.ClosedResourceError("this listener was closed")
 
     def close(self) -> None:
         """Stops listening, and wakes `accept`. Idempotent."""
-        self._listener.socket.close()
+        if self._socket.fileno() >= 0:
+            notify_closing(self._socket)
+            self._socket.close()
 
 
 def bind_error(exc: OSError, endpoint: str) -> OSError:
@@ -73,7 +104,7 @@ def reason(exc: OSError) -> str:
     return str(exc) if exc.errno is None or isinstance(exc, ZMQError) else os.strerror(exc.errno)
 
 
-def keep_alive(sock: trio.socket.SocketType) -> None:
+def keep_alive(sock: socket.socket) -> None:
     """Lets TCP probe the peer when the connection is idle (ZMQ_TCP_KEEPALIVE)."""
     with suppress(OSError):  # some systems refuse once the peer has closed; reading will tell
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

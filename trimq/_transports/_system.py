@@ -28,16 +28,14 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
     Its calls are cancel points, and schedule points where they have to wait.
 
     Args:
-      sock: connected; belongs to the stream from now on.
+      sock: connected; belongs to the stream from now on, and is made non-blocking.
     """
 
-    def __init__(self, sock: trio.socket.SocketType) -> None:
-        # trio's sockets do not show what they wrap; but they can be made to let go of it.
-        family, kind, proto = sock.family, sock.type, sock.proto
-        self.socket = socket.socket(family, kind, proto, fileno=sock.detach())
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
         self.socket.setblocking(False)
         self._ended = False
-        if family != getattr(socket, "AF_UNIX", None):
+        if sock.family != getattr(socket, "AF_UNIX", None):
             with suppress(OSError):  # some systems refuse once the peer has closed; reading will tell
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

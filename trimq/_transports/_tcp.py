@@ -125,9 +125,11 @@ class TcpTransport(StreamTransport):
         sock = await _race(targets, sources, failures)
         if sock is None:
             raise _connect_error(endpoint, failures)
+        # trio's sockets do not show what they wrap; but they can be made to let go of it.
+        plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         if settings.tcp_keepalive:
-            keep_alive(sock)
-        return SystemStream(sock)
+            keep_alive(plain)
+        return SystemStream(plain)
 
 
 def _host(name: tuple[Any, ...]) -> str:

@@ -73,7 +73,9 @@ class Connection(Wire):
         if identity is not None:
             self._properties["Identity"] = identity
         self._properties.update(metadata or {})
-        self._greeting = Greeting(mechanism.name, as_server=mechanism.as_server, identity_length=len(identity or b""))
+        self._greeting: Greeting | None = Greeting(
+            mechanism.name, as_server=mechanism.as_server, identity_length=len(identity or b"")
+        )
         self._handshake: Handshake | None = None
         self._commands = bytearray()  # of the handshake, as they come
         self._error: ProtocolError | None = None
@@ -86,6 +88,7 @@ class Connection(Wire):
 
     def begin(self) -> bytes:
         """The part of our greeting that any version can take."""
+        assert self._greeting is not None
         return self._greeting.begin()
 
     def handshake_untrusted(self, data: bytes) -> bytes:
@@ -99,6 +102,7 @@ class Connection(Wire):
         """
         if self._error is not None:
             raise self._error
+        assert self._greeting is not None, "the handshake is complete"
         answer = bytearray()
         try:
             if self._handshake is None:
@@ -134,6 +138,7 @@ class Connection(Wire):
             raise ProtocolError(
                 f"socket types do not match: {theirs}, this is {ours}", reply=command_frame(error(refusal))
             )
+        assert self._greeting is not None
         greeting = self._greeting.peer
         if greeting is not None and greeting.version is Version.V3_0:
             self._encode_subscription = subscription_as_message
@@ -145,7 +150,10 @@ class Connection(Wire):
             metadata=Metadata(item for item in properties.items() if item[0].lower() not in _OWN),
         )
         self._decoder.feed(bytes(self._commands))
-        self._commands.clear()
+        # An idle connection keeps nothing of its handshake.
+        self._commands = bytearray()
+        self._properties = {}
+        self._handshake = self._greeting = None
 
     def feed(self, data: bytes) -> None:
         """Takes bytes of the peer after the handshake. It only stores them."""
