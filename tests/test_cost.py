@@ -25,14 +25,173 @@ TRIOS = (1.15, 0.6, 3.0)
 # For each Python, with the trio that was there: other versions of trio have other instructions, and only trimq's own are
 # held to the table then.
 TABLE = {
-    ("3.11", ""): """
-
+    ("3.11", "0.35.0"): """
+                                             trimq       calls        trio  trio calls
+one await                     push            93.4         7.2        27.7         2.1
+one await                     pull            82.1         5.4        28.0         2.1
+one await                     loop             0.0         0.0         4.9         0.2
+one await, in memory          push            92.5         7.1        28.0         2.1
+one await, in memory          pull            79.0         5.3        27.6         2.1
+one await, in memory          loop             0.0         0.0         3.7         0.2
+one at a time                 push           391.0        33.0        27.0         2.0
+one at a time                 pull           996.0        72.0       271.0        20.0
+one at a time                 loop             0.0         0.0       644.0        33.0
+many                          push            32.1         2.1         0.2         0.0
+many                          pull            16.9         1.2         0.3         0.0
+many                          loop             0.0         0.0         0.9         0.0
+3 frames                      push           296.0        23.2        27.7         2.0
+3 frames                      pull           289.6        10.2        27.7         2.0
+3 frames                      loop             0.0         0.0         4.3         0.2
+3 frames, many                push           230.3        17.2         0.4         0.0
+3 frames, many                pull           229.2         6.2         0.5         0.0
+3 frames, many                loop             0.0         0.0         1.8         0.1
+1 to 5 frames of 1 to 1500 B  push           269.4        20.9        27.9         2.1
+1 to 5 frames of 1 to 1500 B  pull           322.8        12.6        28.5         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         4.0         0.2
+64 KiB                        push           244.0        19.2       332.0        32.0
+64 KiB                        pull          1018.0        69.0       278.0        25.0
+64 KiB                        loop             0.0         0.0       875.0        40.0
+from 10                       push            96.0         7.4        28.1         2.1
+from 10                       pull           101.3         6.6        28.7         2.1
+from 10                       loop             0.0         0.0         8.0         0.3
+to 10                         push           112.0         8.5        27.3         2.0
+to 10                         pull            97.4         6.2        30.3         2.2
+to 10                         loop             0.0         0.0         6.1         0.2
+inproc                        push            81.8         6.1        27.3         2.0
+inproc                        pull            73.7         5.1        27.1         2.0
+inproc                        loop             0.0         0.0         1.4         0.1
+inproc, many                  push            24.3         1.4         0.1         0.0
+inproc, many                  pull            15.7         1.3         0.1         0.0
+inproc, many                  loop             0.0         0.0         0.2         0.0
+round trip                    req           1609.0       115.0       298.0        22.0
+round trip                    rep           1786.0       130.0       298.0        22.0
+round trip                    loop             0.0         0.0      1288.0        66.0
+echo, 10 x 32                 dealer         271.7        18.1        67.7         5.0
+echo, 10 x 32                 router         427.4        34.4        63.5         4.7
+echo, 10 x 32                 loop             0.0         0.0        37.7         1.3
+to 10 subscribers             pub           1293.9        92.0        30.1         2.2
+to 10 subscribers             sub           1284.9        89.2       291.5        21.6
+to 10 subscribers             loop             0.0         0.0        46.4         1.7
+to 10 subscribers, many       pub           1297.6        90.9         2.8         0.2
+to 10 subscribers, many       sub            667.8        48.1        17.5         1.3
+to 10 subscribers, many       loop             0.0         0.0        30.3         1.1
+1000 topics                   pub            219.2        16.2        27.7         2.0
+1000 topics                   sub            118.6         8.4        28.1         2.1
+1000 topics                   loop             0.0         0.0         4.7         0.2
+handed on                     middle         223.0        18.8        55.0         4.1
+handed on, many               middle          90.0         8.3         0.6         0.0
 """,
-    ("3.12", ""): """
-
+    ("3.12", "0.35.0"): """
+                                             trimq       calls        trio  trio calls
+one await                     push            83.8         7.1        25.6         2.0
+one await                     pull            72.8         5.3        25.6         2.0
+one await                     loop             0.0         0.0         3.5         0.2
+one await, in memory          push            83.3         7.1        25.9         2.1
+one await, in memory          pull            73.4         5.3        25.6         2.1
+one await, in memory          loop             0.0         0.0         3.4         0.2
+one at a time                 push           347.0        33.0        25.0         2.0
+one at a time                 pull           905.0        72.0       249.0        20.0
+one at a time                 loop             0.0         0.0       597.0        33.0
+many                          push            29.0         2.1         0.2         0.0
+many                          pull            15.7         1.2         0.3         0.0
+many                          loop             0.0         0.0         0.8         0.0
+3 frames                      push           268.1        22.2        25.7         2.1
+3 frames                      pull           283.0        10.2        25.8         2.1
+3 frames                      loop             0.0         0.0         4.6         0.2
+3 frames, many                push           208.9        16.2         0.4         0.0
+3 frames, many                pull           225.7         6.1         0.3         0.0
+3 frames, many                loop             0.0         0.0         1.4         0.1
+1 to 5 frames of 1 to 1500 B  push           243.6        20.1        25.7         2.1
+1 to 5 frames of 1 to 1500 B  pull           312.7        12.6        26.4         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         3.6         0.2
+64 KiB                        push           219.2        19.1       298.0        32.0
+64 KiB                        pull           930.0        69.0       253.0        25.0
+64 KiB                        loop             0.0         0.0       822.0        40.0
+from 10                       push            87.0         7.4        26.1         2.1
+from 10                       pull            99.6         6.9        27.1         2.2
+from 10                       loop             0.0         0.0         8.7         0.3
+to 10                         push           100.2         8.4        25.3         2.0
+to 10                         pull            86.9         6.0        27.3         2.2
+to 10                         loop             0.0         0.0         4.4         0.2
+inproc                        push            73.6         6.0        25.2         2.0
+inproc                        pull            67.5         5.0        25.1         2.0
+inproc                        loop             0.0         0.0         1.4         0.1
+inproc, many                  push            21.8         1.4         0.1         0.0
+inproc, many                  pull            14.3         1.3         0.0         0.0
+inproc, many                  loop             0.0         0.0         0.2         0.0
+round trip                    req           1467.0       115.0       274.0        22.0
+round trip                    rep           1618.0       130.0       274.0        22.0
+round trip                    loop             0.0         0.0      1194.0        66.0
+echo, 10 x 32                 dealer         187.5        14.5        55.7         4.5
+echo, 10 x 32                 router         333.8        30.7        55.1         4.4
+echo, 10 x 32                 loop             0.0         0.0        19.5         0.8
+to 10 subscribers             pub           1186.5        92.0        27.9         2.2
+to 10 subscribers             sub           1172.9        89.2       269.6        21.6
+to 10 subscribers             loop             0.0         0.0        42.7         1.6
+to 10 subscribers, many       pub           1191.2        90.9         2.7         0.2
+to 10 subscribers, many       sub            594.1        46.8        12.3         1.0
+to 10 subscribers, many       loop             0.0         0.0        24.0         0.9
+1000 topics                   pub            198.0        16.2        25.7         2.0
+1000 topics                   sub            108.1         8.4        25.7         2.1
+1000 topics                   loop             0.0         0.0         3.9         0.2
+handed on                     middle         199.0        18.8        50.9         4.1
+handed on, many               middle          79.7         8.3         0.6         0.0
 """,
-    ("3.13", ""): """
-
+    ("3.13", "0.35.0"): """
+                                             trimq       calls        trio  trio calls
+one await                     push            85.9         7.1        25.5         2.0
+one await                     pull            72.7         5.3        25.6         2.0
+one await                     loop             0.0         0.0         3.6         0.2
+one await, in memory          push            85.3         7.1        25.9         2.1
+one await, in memory          pull            72.7         5.3        25.7         2.1
+one await, in memory          loop             0.0         0.0         3.5         0.2
+one at a time                 push           358.0        33.0        25.0         2.0
+one at a time                 pull           918.0        72.0       252.0        20.0
+one at a time                 loop             0.0         0.0       617.0        33.0
+many                          push            28.0         2.1         0.2         0.0
+many                          pull            16.4         1.2         0.3         0.0
+many                          loop             0.0         0.0         0.8         0.0
+3 frames                      push           277.2        22.2        25.7         2.1
+3 frames                      pull           266.6        10.2        25.7         2.1
+3 frames                      loop             0.0         0.0         4.8         0.2
+3 frames, many                push           214.9        16.2         0.4         0.0
+3 frames, many                pull           209.7         6.1         0.3         0.0
+3 frames, many                loop             0.0         0.0         1.4         0.1
+1 to 5 frames of 1 to 1500 B  push           251.5        20.1        25.8         2.1
+1 to 5 frames of 1 to 1500 B  pull           293.1        12.6        26.4         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         3.7         0.2
+64 KiB                        push           222.4        19.1       300.0        32.0
+64 KiB                        pull           940.0        69.0       258.0        25.0
+64 KiB                        loop             0.0         0.0       844.0        40.0
+from 10                       push            89.1         7.4        26.1         2.1
+from 10                       pull            94.2         6.7        26.7         2.1
+from 10                       loop             0.0         0.0         8.3         0.3
+to 10                         push           102.3         8.4        25.3         2.0
+to 10                         pull            86.4         6.0        27.3         2.2
+to 10                         loop             0.0         0.0         4.5         0.2
+inproc                        push            76.6         6.0        25.2         2.0
+inproc                        pull            68.5         5.0        25.1         2.0
+inproc                        loop             0.0         0.0         1.5         0.1
+inproc, many                  push            21.5         1.4         0.1         0.0
+inproc, many                  pull            15.0         1.3         0.0         0.0
+inproc, many                  loop             0.0         0.0         0.3         0.0
+round trip                    req           1489.0       115.0       277.0        22.0
+round trip                    rep           1642.0       130.0       277.0        22.0
+round trip                    loop             0.0         0.0      1234.0        66.0
+echo, 10 x 32                 dealer         189.6        14.5        55.8         4.5
+echo, 10 x 32                 router         341.5        30.7        55.2         4.4
+echo, 10 x 32                 loop             0.0         0.0        19.9         0.8
+to 10 subscribers             pub           1212.2        92.0        27.9         2.2
+to 10 subscribers             sub           1170.2        89.2       269.9        21.6
+to 10 subscribers             loop             0.0         0.0        43.5         1.6
+to 10 subscribers, many       pub           1215.2        90.8         2.9         0.2
+to 10 subscribers, many       sub            605.8        48.0        16.2         1.3
+to 10 subscribers, many       loop             0.0         0.0        29.1         1.1
+1000 topics                   pub            204.1        16.2        25.7         2.0
+1000 topics                   sub            107.9         8.4        25.8         2.1
+1000 topics                   loop             0.0         0.0         4.3         0.2
+handed on                     middle         204.5        18.8        50.9         4.1
+handed on, many               middle          81.4         8.3         0.6         0.0
 """,
 }
 

@@ -140,6 +140,11 @@ class Wire(ABC):
         """These items as buffers to write one after the other: small ones joined, large ones as they are."""
 
     @property
+    def exhausted(self) -> bool:
+        """Whether the last `decode_untrusted` is known to have taken all that there was, so that it need not be asked again."""
+        return False
+
+    @property
     def missing(self) -> int:
         """How many bytes a frame lacks that is not complete, where it would help to be fed just these in one piece."""
         return 0

@@ -255,7 +255,8 @@ class Link:
                     self._take_turn(len(items))
                     if len(items) == room:
                         await trio.lowlevel.checkpoint()
-                    continue  # what ends the connection may stand behind what was complete
+                    if not wire.exhausted:
+                        continue  # what ends the connection may stand behind what was complete
                 missing = wire.missing if self._direct is not None else 0
                 if missing >= _LARGE or large:
                     data = await self._read_large(missing)

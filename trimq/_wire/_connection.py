@@ -172,6 +172,11 @@ class Connection(Wire):
         """What a frame lacks that is not complete."""
         return self._decoder.missing
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether `decode_untrusted` has taken all that there was."""
+        return self._decoder.exhausted
+
     def encode(self, items: Sequence[Item]) -> list[bytes]:
         """These items as buffers to write one after the other."""
         return encode(items, self._encode_subscription)

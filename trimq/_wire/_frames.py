@@ -197,9 +197,11 @@ class Decoder:
         self._wait = 0  # messages until a run is looked for again
         self._next_wait = RUN
         self._error: ProtocolError | None = None
+        self.exhausted = True  # the last call has decoded all that there was
 
     def feed(self, data: bytes) -> None:
         """Takes bytes of the peer; only stores them."""
+        self.exhausted = False
         if data:
             # Some streams give a bytearray; frames cut out of it would be bytearrays too. Bytes are not copied.
             self._fed.append(bytes(data))
@@ -230,6 +232,8 @@ class Decoder:
             self._data, self._frames, self._pieces, self._missing = b"", None, [], 0
             if not out:
                 raise
+        else:
+            self.exhausted = len(out) < limit
         return out
 
     def _decode_frames(self, out: list[Item], room: int) -> None:
