@@ -141,7 +141,7 @@ class Wire(ABC):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last `decode_untrusted` is known to have taken all that there was, so that it need not be asked again."""
+        """Whether the last `decode_untrusted` is known to have taken all that there was: it need not be asked again."""
         return False
 
     @property

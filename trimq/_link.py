@@ -8,7 +8,6 @@ what happens next and who else is connected is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import perf_counter
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -25,17 +24,14 @@ _BATCH = 1000  # messages in one write
 _SMALLEST_BATCH = 64
 _ENOUGH = 256  # messages: more of them cost no less when they are written together
 _LARGEST_WRITE = 1024 * 1024
-_LARGEST_READ = 256 * 1024
+_LARGEST_READ = 1024 * 1024
+_SHARED_READ = 64 * 1024  # where other connections are busy, too
 _SMALLEST_READ = 8 * 1024
 _LARGE = 32 * 1024  # bytes missing of a frame that are worth a read of their own
+_SMALLEST_PIECE = 256 * 1024
 _LARGEST_PIECE = 4 * 1024 * 1024  # bytes in one read of such a frame; more are not there at once
 _HEADER = 9  # bytes: what follows a large frame
 _STRETCH = 512 * 1024  # bytes read without a look at who else may want to run
-_TURN = 500e-6  # seconds
-_LEAST = 16
-_SLICE = (
-    320  # messages decoded between two looks at the queue: with 700 lists at a time the garbage collector would run
-)
 _GOODBYE = 0.5  # seconds
 
 # libzmq closes without a word where it should say ERROR (RFC 37).
@@ -58,9 +54,8 @@ class Link:
         self._batch = _SMALLEST_BATCH
         self._rest: Sequence[bytes | memoryview] = ()  # of what was written directly
         self._read_size = _SMALLEST_READ
-        self._slice = _SLICE
         self._turn = 0.0  # when messages were delivered last
-        self._piece = _LARGEST_READ
+        self._piece = _SMALLEST_PIECE
         self._stretch = 0  # bytes read since others could run
         self._reply = b""  # what the reader wants written to answer the peer
         self._received = False
@@ -231,13 +226,13 @@ class Link:
             await trio.sleep(_GOODBYE)  # the reader ends it as soon as the peer has closed
 
     async def _read(self, inbox: Pipe, outbox: Pipe) -> None:
-        wire = self._wire
+        wire, pace = self._wire, self._flusher.pace
         receive_some = self._stream.receive_some
         large = False
         data: bytes | bytearray
         try:
             while True:
-                room = self._slice if outbox.ended else min(inbox.room, self._slice)
+                room = pace.portion if outbox.ended else min(inbox.room, pace.portion)
                 if room <= 0:
                     await inbox.wait_writable()
                     continue
@@ -245,14 +240,14 @@ class Link:
                 if items:
                     self._received = True
                     if len(items) > 1:
-                        self._flusher.pace.more = True
+                        pace.more = True
                     if not outbox.ended:  # else it is read only so that the peer can go on
                         inbox.put_many(items)
                 if reply := wire.take_reply():
                     self._reply = reply
                     outbox.nudge()
                 if items:
-                    self._take_turn(len(items))
+                    self._turn = pace.portioned(self._turn)
                     if len(items) == room:
                         await trio.lowlevel.checkpoint()
                     if not wire.exhausted:
@@ -287,22 +282,13 @@ class Link:
             await trio.lowlevel.checkpoint()
         return data
 
-    def _take_turn(self, delivered: int) -> None:
-        """How much is decoded at one go follows from how long the last round of all tasks took: a hundred busy connections
-        share the time that one has alone.
-        """
-        now = perf_counter()
-        took, self._turn = now - self._turn, now
-        if took > 2 * _TURN:
-            self._slice = max(_LEAST, self._slice // 2)
-        elif took < _TURN and delivered == self._slice:
-            self._slice = min(2 * self._slice, _SLICE)
+    def _most_read(self) -> int:
+        room = self._flusher.pace.room_for_links
+        return _LARGEST_READ if room > 0.25 else _SHARED_READ if room > 0.05 else _SMALLEST_READ
 
     def _adapt(self, received: int) -> None:
         """Busy connections read much at once, idle ones keep no large buffers."""
-        if self._slice == _LEAST:
-            self._read_size = _SMALLEST_READ
-        elif received == self._read_size:
-            self._read_size = min(4 * received, _LARGEST_READ)
+        if received == self._read_size:
+            self._read_size = min(4 * received, self._most_read())
         elif received < _SMALLEST_READ:
             self._read_size = _SMALLEST_READ

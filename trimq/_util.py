@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from threading import get_ident, local
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, TypeVar
 
 import trio
@@ -26,6 +26,8 @@ __all__ = ["Bell", "Pace", "Waiter", "fixup_module", "park", "until"]
 T = TypeVar("T")
 
 _SLICE = 500e-6  # seconds that other tasks wait for all of trimq's ready calls together
+_LEAST = 16  # messages
+_MOST = 320  # messages: with 700 lists in a batch, the garbage collector would run each time
 _MESSAGE = 0.25e-6  # seconds that a message takes in a batch
 _FLOOR = 10e-6  # seconds: below this, switching tasks would cost more than it gives
 
@@ -48,7 +50,19 @@ class Pace:
       strict: every call is a full checkpoint, as trio's own calls are.
     """
 
-    __slots__ = ("_share", "_strict", "_thread", "_tick", "_yields", "fresh", "more", "slice", "waking")
+    __slots__ = (
+        "_portioned",
+        "_share",
+        "_strict",
+        "_thread",
+        "_tick",
+        "_yields",
+        "fresh",
+        "more",
+        "portion",
+        "slice",
+        "waking",
+    )
 
     def __init__(self, *, strict: bool = False) -> None:
         self.slice = _Slice()
@@ -60,6 +74,8 @@ class Pace:
         self._strict = strict
         self._thread = get_ident()  # the run's; who is not on it has to be refused
         self._share = _SLICE
+        self.portion = _LEAST  # messages that a link delivers at one go
+        self._portioned = 0.0
         self._tick = 0
         self._yields = 0
 
@@ -91,9 +107,33 @@ class Pace:
         if tick == self._tick:  # the first to come back in a new tick
             self._tick += 1
             took = perf_counter() - start  # with all that is not counted: links that read, the users' own code
-            self._share = max(_FLOOR, _SLICE / self._yields * min(1.0, _SLICE / took if took else 1.0))
+            share = _SLICE / self._yields * min(1.0, _SLICE / took if took else 1.0)
+            # It shrinks at once and grows slowly: calls that only wait for each other now come back together.
+            self._share = max(_FLOOR, min(share, 1.25 * self._share))
             self._yields = 0
         self._renew()
+
+    def portioned(self, last: float) -> float:
+        """A link has delivered a portion, and says when it did so last; returns what to say next time.
+
+        All that the run does in between, the portions of other links and what is done with them, should take no longer
+        than half a millisecond. The clock is the thread's: other programs are not to blame on the links.
+        """
+        now = thread_time()
+        took = now - last
+        if now - self._portioned > took / 2:  # once a round, whichever link it is
+            if took > _SLICE:
+                self.portion = max(_LEAST, int(self.portion * _SLICE / took))
+                self._portioned = now
+            elif self.portion < _MOST:
+                self.portion = min(_MOST, self.portion + self.portion // 2)
+                self._portioned = now
+        return now
+
+    @property
+    def room_for_links(self) -> float:
+        """From 0, where many links are busy, to 1: how much they should deliver at one go."""
+        return (self.portion - _LEAST) / (_MOST - _LEAST)
 
     @property
     def most(self) -> int:

@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: a table on the terminal, the figures as JSON, and a plot of them.
+"""All benchmarks, one after the other: a table on the terminal, the figures as JSON and CSV, and a plot of them.
 
     python tests/bench/run.py [--quick] [--rounds N] [--out FOLDER] [FILE ...]
 
@@ -9,6 +9,7 @@ go on. Nothing else should run on the machine meanwhile.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
@@ -46,6 +47,44 @@ def ratios(figures: dict[str, Any]) -> list[tuple[str, float, float, bool]]:
     return rows
 
 
+def number(value: float) -> str:
+    """For people: a few digits."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.3g}"
+
+
+def table(figures: dict[str, Any], path: Path) -> None:
+    """What has a target, as the docs show it."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["scenario", "trimq", "rival", "ratio", "wanted", "CPU", "reached"])
+        for result in figures["results"]:
+            seen = result["contenders"]
+            for ratio in result["ratios"]:
+                if ratio["target"] is None:
+                    continue
+                mine, theirs = (seen[ratio[key]] for key in ("of", "to"))
+                sign = "≥" if result["metric"] == "rate" else "≤"
+                cpu = "" if ratio["cpu"] is None else f"{ratio['cpu']:.2f}"
+                out.writerow(
+                    [
+                        f"{result['title']} ({ratio['of']})",
+                        f"{number(mine['median'])} {result['unit']}",
+                        f"{ratio['to']}: {number(theirs['median'])} {result['unit']}",
+                        f"{ratio['ratio']:.2f}",
+                        f"{sign} {ratio['target']:g}",
+                        cpu,
+                        "yes" if ratio["met"] else "no",
+                    ]
+                )
+            for limit in result.get("limits", ()):
+                value, most = number(limit["value"]), f"≤ {limit['limit']:g}"
+                name = f"{result['title']} ({limit['of']}, {limit['figure']})"
+                out.writerow([name, value, "", "", most, "", "yes" if limit["met"] else "no"])
+
+
 def plot(figures: dict[str, Any], path: Path) -> None:
     """Every ratio with a target as a point beside it, on a logarithmic scale, better to the right."""
     import matplotlib as mpl
@@ -74,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="All benchmarks: a table, JSON and a plot.")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="a folder for performance.json and performance.svg")
+    parser.add_argument("--out", type=Path, help="a folder for performance.json, .csv and .svg")
     parser.add_argument("files", nargs="*", default=FILES, metavar="FILE")
     args = parser.parse_args()
     figures: dict[str, Any] = {"machine": None, "rounds": args.rounds, "quick": args.quick, "results": []}
@@ -91,6 +130,11 @@ def main() -> None:
             figures["machine"] = figures["machine"] or one["machine"]
             figures["results"] += one["results"]
     rows = ratios(figures)
+    rows += [
+        (f"{result['scenario']}: {limit['of']}, {limit['figure']}", limit["value"], limit["limit"], False)
+        for result in figures["results"]
+        for limit in result.get("limits", ())
+    ]
     missed = [row for row in rows if not (row[1] >= row[2] if row[3] else row[1] <= row[2])]
     print(f"\n{len(rows) - len(missed)} of {len(rows)} targets reached; not reached:")
     for label, ratio, target, more in missed:
@@ -98,8 +142,9 @@ def main() -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "performance.json").write_text(json.dumps(figures, indent=1) + "\n")
+        table(figures, args.out / "performance.csv")
         plot(figures, args.out / "performance.svg")
-        print(f"written: {args.out}/performance.json, {args.out}/performance.svg")
+        print(f"written: {args.out}/performance.json, .csv and .svg")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

@@ -20,9 +20,9 @@ __all__ = ["SocketListener", "bind_error", "keep_alive", "reason"]
 _GONE = frozenset(
     getattr(errno, name)
     for name in (
-        "ECONNABORTED ECONNRESET EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENONET ENOPROTOOPT ENOSR EOPNOTSUPP EPERM "
-        "EPROTO EPROTONOSUPPORT ESOCKTNOSUPPORT ETIMEDOUT"
-    ).split()
+        *("EPERM", "ECONNABORTED", "ECONNRESET", "ETIMEDOUT", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH"),
+        *("ENONET", "ENOSR", "EPROTO", "ENOPROTOOPT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT", "EOPNOTSUPP"),
+    )
     if hasattr(errno, name)
 )
 
