@@ -5,16 +5,22 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import select
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import trimq
-from trimq import EndpointState
+from trimq import EndpointState, _acceptor
 from trimq._options import Settings
 from trimq.abc import Listener
 from trimq.testing import MemoryStream, MemoryTransport
@@ -101,6 +107,76 @@ async def test_a_bug_in_a_listener_surfaces(autojump_clock: MockClock) -> None:
         async with opened(network) as context:
             context.socket(trimq.Pull).bind("tcp://there:1")
             await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(("step", "most"), [(0, 64), (100e-6, 6)])
+async def test_a_crowd_does_not_take_the_run(step: float, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise 5: others wait for 64 accepts, or for half a millisecond of them, and no longer."""
+    ticks = [0]  # accepts in each
+
+    class Ticks(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            ticks.append(0)
+
+    clock = count()
+    monkeypatch.setattr(_acceptor, "perf_counter", lambda: next(clock) * step)
+
+    async def accept() -> trio.abc.Stream:
+        await checkpoint_if_cancelled()
+        if sum(ticks) == 300:
+            await trio.sleep_forever()
+        ticks[-1] += 1
+        stream, _ = memory_stream_pair()
+        return stream
+
+    network = MemoryTransport()
+    async with opened(network) as context:
+        bind = network.bind
+
+        def crowded(address: str, settings: Settings) -> Listener:
+            listener = bind(address, settings)
+            listener.accept = accept  # type: ignore[method-assign]
+            return listener
+
+        network.bind = crowded  # type: ignore[method-assign]
+        pull = context.socket(trimq.Pull)
+        pull.bind("tcp://there:1")
+        trio.lowlevel.add_instrument(instrument := Ticks())
+        while sum(ticks) < 300:
+            await checkpoint()
+        trio.lowlevel.remove_instrument(instrument)
+        assert most - 1 <= max(ticks) <= most
+        assert pull._carriers == 301
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: Linux only")
+async def test_a_storm_does_not_overflow_the_backlog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as fewer come in a tick than the backlog holds, nobody is turned away, to try again after a second."""
+    monkeypatch.setattr(_acceptor, "perf_counter", lambda: 0.0)  # on a slow machine too, 64 in a tick
+    crowd: list[socket.socket] = []
+    with ExitStack() as stack:
+        async with trimq.open_context(linger=0.0) as context:
+            pull = context.socket(trimq.Pull, backlog=100)
+            _, _, port = str(pull.bind("tcp://127.0.0.1:*")).rpartition(":")
+            await wait_all_tasks_blocked()
+            with trio.fail_after(60):
+                for _ in range(8):
+                    for _ in range(50):
+                        crowd.append(stack.enter_context(socket.socket()))
+                        crowd[-1].setblocking(False)
+                        crowd[-1].connect_ex(("127.0.0.1", int(port)))
+                    while len(select.select([], crowd[-50:], [])[1]) < 50:
+                        await checkpoint()
+                    for _ in range(2):
+                        await checkpoint()
+                while pull._carriers < 401:
+                    await checkpoint()
+            # tcp_info.tcpi_total_retrans: SYNs count
+            again = [
+                struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)
+                for sock in crowd
+            ]
+            assert again == [(0,)] * 400
 
 
 async def stranger(network: MemoryTransport, data: bytes) -> MemoryStream:

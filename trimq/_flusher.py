@@ -26,6 +26,7 @@ class Flushable(Protocol):
 
     def much(self) -> bool:
         """Whether so much waits that no more could be written together with it."""
+        ...
 
     def flush(self) -> None:
         """Writes what waits."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import attrs
 import pytest
 import trio
+from trio.lowlevel import checkpoint
 from trio.testing import wait_all_tasks_blocked
 
 from trimq._abc import Listener, StreamTransport
 from trimq._errors import AddressInUse
 from trimq._options import Settings
 from trimq._transports._ipc import IpcTransport
+from trimq._transports._system import SystemStream
 from trimq._transports._tcp import TcpTransport
 from trimq.testing import MemoryTransport
 
@@ -63,6 +66,10 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     before = open_files()
     yield CASES[request.param]()
     assert open_files() == before  # nothing leaks, whatever the test did
+
+
+of_the_system = pytest.mark.parametrize("case", [name for name in CASES if name != "memory"], indirect=True)
+"""For what only sockets of the system have to do."""
 
 
 async def test_bytes_go_both_ways(case: Case) -> None:
@@ -180,4 +187,93 @@ async def test_cancelled_accept(case: Case) -> None:
     theirs = await listener.accept()
     await ours.aclose()
     await theirs.aclose()
+    listener.close()
+
+
+async def test_cancelled_accept_with_somebody_in_line(case: Case) -> None:
+    """Promise 5: accept is a cancel point also where it need not wait; and promise 1: the connection stays in line."""
+    listener, address = case.bind()
+    ours = await case.transport.connect(case.transport.dial_address(address), SETTINGS)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await listener.accept()
+    assert scope.cancelled_caught
+    theirs = await listener.accept()
+    await theirs.send_all(b"hello")
+    assert await ours.receive_some(5) == b"hello"
+    await ours.aclose()
+    await theirs.aclose()
+    listener.close()
+
+
+@pytest.mark.parametrize("end", ["close", "cancel"])
+async def test_the_end_comes_with_a_connection(end: str, case: Case) -> None:
+    """Closed or cancelled in the tick that wakes accept: the connection is accepted, or else in line. None leaks."""
+    for _ in range(20):  # who runs first in a tick is up to trio
+        listener, address = case.bind()
+        accepted: list[trio.abc.Stream] = []
+
+        async def accept(listener: Listener, accepted: list[trio.abc.Stream]) -> None:
+            try:
+                accepted.append(await listener.accept())
+            except trio.ClosedResourceError:
+                assert end == "close"
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, listener, accepted)
+            await wait_all_tasks_blocked()
+            ours = await case.transport.connect(case.transport.dial_address(address), SETTINGS)
+            if end == "close":
+                listener.close()
+            else:
+                nursery.cancel_scope.cancel()
+        if end == "cancel" and not accepted:
+            await accept(listener, accepted)
+        if accepted:
+            await ours.send_all(b"hello")
+            assert await accepted[0].receive_some(5) == b"hello"
+            await accepted[0].aclose()
+        await ours.aclose()
+        listener.close()
+
+
+@of_the_system
+async def test_a_crowd_in_line_is_accepted_at_one_go(case: Case) -> None:
+    """accept yields only where it has to wait: one in a tick would let the backlog of the system overflow."""
+    listener, address = case.bind()
+    ours = [await case.transport.connect(case.transport.dial_address(address), SETTINGS) for _ in range(50)]
+    tick = 0
+    ticks: Counter[int] = Counter()
+
+    async def count() -> None:
+        nonlocal tick
+        while True:
+            await checkpoint()
+            tick += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await checkpoint()
+        for _ in range(50):
+            ours.append(await listener.accept())
+            ticks[tick] += 1
+        nursery.cancel_scope.cancel()
+    assert ticks.most_common(1)[0][1] > 20  # not all 50: the last step of a connect may take the system a moment
+    for stream in ours:
+        await stream.aclose()
+    listener.close()
+
+
+@of_the_system
+async def test_sockets_belong_to_this_run_alone(case: Case) -> None:
+    """Of both ends: nothing blocks the run, and no child process keeps a connection open (PEP 446)."""
+    listener, address = case.bind()
+    ours = await case.transport.connect(case.transport.dial_address(address), SETTINGS)
+    theirs = await listener.accept()
+    for stream in (ours, theirs):
+        assert isinstance(stream, SystemStream)
+        assert not os.get_blocking(stream.socket.fileno())
+        assert not stream.socket.getblocking()
+        assert not os.get_inheritable(stream.socket.fileno())
+        await stream.aclose()
     listener.close()

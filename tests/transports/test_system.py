@@ -24,7 +24,7 @@ def pair() -> Iterator[tuple[SystemStream, SystemStream]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
-    streams = [SystemStream(trio.socket.from_stdlib_socket(sock)) for sock in (ours, theirs)]
+    streams = [SystemStream(sock) for sock in (ours, theirs)]
     yield streams[0], streams[1]
     for stream in streams:
         stream.socket.close()
@@ -194,7 +194,7 @@ async def test_closing(pair: tuple[SystemStream, SystemStream]) -> None:
 
 async def test_unix_sockets() -> None:
     """The same over a socket that has no TCP_NODELAY."""
-    streams = [SystemStream(trio.socket.from_stdlib_socket(sock)) for sock in socket.socketpair()]
+    streams = [SystemStream(sock) for sock in socket.socketpair()]
     assert not streams[0].send_now([b"ipc", b"too"])
     assert await read(streams[1], 6) == b"ipctoo"
     for stream in streams:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -276,25 +278,70 @@ async def test_peer_address_of_a_dead_connection() -> None:
     listener.close()
 
 
-async def test_accept_tells_of_exhaustion_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EMFILE comes out of accept, for its caller to back off; ECONNABORTED does not. The next accept works."""
+class Failing:
+    """Instead of a socket's accept: fails with these error numbers first."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, errors: Iterable[int]) -> None:
+        accept = socket.socket.accept
+        self.errors = iter(errors)
+        self.calls = 0
+
+        def failing(sock: socket.socket) -> Any:
+            self.calls += 1
+            for number in self.errors:
+                raise OSError(number, os.strerror(number))
+            return accept(sock)
+
+        monkeypatch.setattr(socket.socket, "accept", failing)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_accept_tells_of_exhaustion_and_goes_on(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes out of accept, for its caller to back off. The next accept works."""
     listener = TCP.bind("127.0.0.1:*", ON)
-    assert isinstance(listener, _tcp.SocketListener)
-    sock = listener._listener.socket
-    errors = [errno.ECONNABORTED, errno.EMFILE]
-    accept = sock.accept
-
-    async def failing() -> Any:
-        if errors:
-            number = errors.pop(0)
-            raise OSError(number, os.strerror(number))
-        return await accept()
-
-    monkeypatch.setattr(sock, "accept", failing)
-    with pytest.raises(OSError, match="files") as caught:
+    Failing(monkeypatch, [number])
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
         await listener.accept()
-    assert caught.value.errno == errno.EMFILE
+    assert caught.value.errno == number
     assert await meet(listener, f"127.0.0.1:{port_of(listener)}") == ("127.0.0.1", "127.0.0.1")
+    listener.close()
+
+
+async def test_accept_passes_over_who_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """accept(2): a connection's own error is no error of the listener; neither is to be woken for nothing."""
+    listener = TCP.bind("127.0.0.1:*", ON)
+    names = "EPERM ECONNABORTED EPROTO ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH EOPNOTSUPP ENETUNREACH"
+    numbers = [getattr(errno, name) for name in names.split() if hasattr(errno, name)]
+    failing = Failing(monkeypatch, [errno.EAGAIN, *numbers, errno.EAGAIN])
+    assert await meet(listener, f"127.0.0.1:{port_of(listener)}") == ("127.0.0.1", "127.0.0.1")
+    assert failing.calls == len(numbers) + 3
+    listener.close()
+
+
+@pytest.mark.parametrize("end", ["close", "cancel"])
+async def test_accept_where_all_are_forbidden(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall may let accept fail for good: others still run, and it can be closed or cancelled."""
+    listener = TCP.bind("127.0.0.1:*", ON)
+    failing = Failing(monkeypatch, itertools.repeat(errno.EPERM, 10_000))  # an end, for a loop that does not yield
+    ended = False
+
+    async def accept() -> None:
+        nonlocal ended
+        try:
+            await listener.accept()
+        except trio.ClosedResourceError:
+            ended = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        assert 5 <= failing.calls <= 11
+        if end == "close":
+            listener.close()
+        else:
+            nursery.cancel_scope.cancel()
+    assert ended is (end == "close")
     listener.close()
 
 
