@@ -85,6 +85,16 @@ def table(figures: dict[str, Any], path: Path) -> None:
                 out.writerow([name, value, "", "", most, "", "yes" if limit["met"] else "no"])
 
 
+def conditions(figures: dict[str, Any]) -> str:
+    """A sentence on what the figures were taken on, and how."""
+    machine = figures["machine"]
+    return (
+        f"{machine['cores']} cores ({machine['cpu']}), {machine['system']}, {machine['python']}; {figures['rounds']} rounds"
+        f"{', a tenth of the messages' if figures['quick'] else ''}. CPU is the time of all ends together, as a part of "
+        f"the rival's.\n"
+    )
+
+
 def plot(figures: dict[str, Any], path: Path) -> None:
     """Every ratio with a target as a point beside it, on a logarithmic scale, better to the right."""
     import matplotlib as mpl
@@ -113,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="All benchmarks: a table, JSON and a plot.")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="a folder for performance.json, .csv and .svg")
+    parser.add_argument("--out", type=Path, help="a folder for the figures, the table and the plot")
     parser.add_argument("files", nargs="*", default=FILES, metavar="FILE")
     args = parser.parse_args()
     figures: dict[str, Any] = {"machine": None, "rounds": args.rounds, "quick": args.quick, "results": []}
@@ -143,8 +153,9 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "performance.json").write_text(json.dumps(figures, indent=1) + "\n")
         table(figures, args.out / "performance.csv")
+        (args.out / "performance-conditions.txt").write_text(conditions(figures))
         plot(figures, args.out / "performance.svg")
-        print(f"written: {args.out}/performance.json, .csv and .svg")
+        print(f"written: performance.json, .csv, .svg and -conditions.txt in {args.out}")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 
