@@ -218,13 +218,14 @@ class Stopped(trio.abc.Clock):
 
 def leave_nothing_to_chance(meter: Meter) -> None:
     """The clock, the order of tasks and the garbage collector, for the rest of the process."""
-    found = False
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "trimq" and getattr(module, "perf_counter", None) is time.perf_counter:
-            vars(module)["perf_counter"] = meter.now
-            found = True
-    assert found, "no module of trimq has a perf_counter any more: which clock do its amortised checkpoints read?"
-    time.perf_counter = meter.now
+    for clock in ("perf_counter", "thread_time"):
+        found = False
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] == "trimq" and getattr(module, clock, None) is getattr(time, clock):
+                vars(module)[clock] = meter.now
+                found = True
+        assert found, f"no module of trimq has a {clock} any more: which clocks do its amortised checkpoints read?"
+        setattr(time, clock, meter.now)
     assert isinstance(trio_run._r, random.Random), "trio has its random numbers somewhere else now"
     trio_run._r = FirstComeFirstServed()
     gc.disable()

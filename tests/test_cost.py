@@ -27,171 +27,171 @@ TRIOS = (1.15, 0.6, 3.0)
 TABLE = {
     ("3.11", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            92.1         7.1        27.3         2.0
-one await                     pull           152.3         8.8        33.4         2.5
-one await                     loop             0.0         0.0        19.8         1.0
+one await                     push            92.2         7.1        27.3         2.0
+one await                     pull            85.0         5.5        27.9         2.1
+one await                     loop             0.0         0.0         3.6         0.2
 one await, in memory          push            91.9         7.1        27.4         2.0
-one await, in memory          pull           151.4         8.7        32.9         2.5
-one await, in memory          loop             0.0         0.0        19.0         0.9
+one await, in memory          pull            85.9         5.6        28.0         2.1
+one await, in memory          loop             0.0         0.0         3.8         0.2
 one at a time                 push           394.0        34.0        27.0         2.0
-one at a time                 pull           980.3        69.6       271.0        20.0
+one at a time                 pull           971.0        69.0       271.0        20.0
 one at a time                 loop             0.0         0.0       644.0        33.0
-many                          push            32.4         2.1         0.3         0.0
-many                          pull            30.6         0.8         1.4         0.1
-many                          loop             0.0         0.0         3.9         0.2
+many                          push            32.3         2.1         0.2         0.0
+many                          pull            19.8         0.3         0.4         0.0
+many                          loop             0.0         0.0         1.3         0.1
 3 frames                      push           216.5        13.2        27.6         2.0
-3 frames                      pull           422.3        19.1        35.2         2.6
-3 frames                      loop             0.0         0.0        25.7         1.3
-3 frames, many                push           150.4         7.2         0.5         0.0
-3 frames, many                pull           372.7        15.0         9.9         0.7
-3 frames, many                loop             0.0         0.0        24.6         1.2
-1 to 5 frames of 1 to 1500 B  push           202.3        12.3        41.2         3.6
-1 to 5 frames of 1 to 1500 B  pull           489.6        25.3        72.4         6.2
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0        89.7         4.3
-64 KiB                        push           265.8        20.3       589.0        67.0
-64 KiB                        pull          3192.0       232.0      1243.0       124.0
-64 KiB                        loop             0.0         0.0      2859.0       140.0
-from 10                       push           100.4         7.8        28.3         2.1
-from 10                       pull           157.2         9.1        31.2         2.3
-from 10                       loop             0.0         0.0        14.9         0.5
-to 10                         push           119.1         9.1        27.6         2.0
-to 10                         pull           156.2         9.0        34.4         2.5
-to 10                         loop             0.0         0.0        14.9         0.5
+3 frames                      pull           150.0         7.9        28.3         2.1
+3 frames                      loop             0.0         0.0         5.2         0.2
+3 frames, many                push           150.3         7.2         0.5         0.0
+3 frames, many                pull           134.5         3.6         1.2         0.1
+3 frames, many                loop             0.0         0.0         3.4         0.2
+1 to 5 frames of 1 to 1500 B  push           206.5        12.8        27.8         2.1
+1 to 5 frames of 1 to 1500 B  pull           334.3        13.5        28.9         2.2
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.5         0.3
+64 KiB                        push           247.8        20.3       332.0        32.0
+64 KiB                        pull           963.0        63.0       278.0        25.0
+64 KiB                        loop             0.0         0.0       875.0        40.0
+from 10                       push            99.3         7.7        28.3         2.1
+from 10                       pull           129.2         7.9        29.9         2.2
+from 10                       loop             0.0         0.0        11.9         0.4
+to 10                         push           116.0         8.8        27.6         2.0
+to 10                         pull           132.9         8.0        33.7         2.5
+to 10                         loop             0.0         0.0        12.8         0.4
 inproc                        push            82.1         6.1        27.4         2.0
 inproc                        pull            74.0         5.1        27.2         2.0
 inproc                        loop             0.0         0.0         2.1         0.1
 inproc, many                  push            21.7         1.1         0.1         0.0
 inproc, many                  pull            17.6         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1607.8       115.6       298.0        22.0
-round trip                    rep           1767.3       126.7       298.0        22.0
+round trip                    req           1603.0       115.0       298.0        22.0
+round trip                    rep           1760.0       126.0       298.0        22.0
 round trip                    loop             0.0         0.0      1288.0        66.0
-echo, 10 x 32                 dealer         282.8        18.8        68.3         5.1
-echo, 10 x 32                 router         419.5        27.6        65.7         4.9
-echo, 10 x 32                 loop             0.0         0.0        42.8         1.4
-to 10 subscribers             pub            580.6        37.9        28.9         2.1
-to 10 subscribers             sub           1726.4       103.5       343.2        25.3
-to 10 subscribers             loop             0.0         0.0       141.4         5.1
+echo, 10 x 32                 dealer         291.5        19.5        70.7         5.2
+echo, 10 x 32                 router         438.2        28.2        66.5         4.9
+echo, 10 x 32                 loop             0.0         0.0        45.2         1.5
+to 10 subscribers             pub            583.2        38.2        28.9         2.1
+to 10 subscribers             sub           1219.8        81.7       317.1        23.4
+to 10 subscribers             loop             0.0         0.0        87.2         3.2
 to 10 subscribers, many       pub            575.4        36.5         1.7         0.1
-to 10 subscribers, many       sub           1234.3        63.0        92.1         6.7
-to 10 subscribers, many       loop             0.0         0.0       137.3         4.8
-1000 topics                   pub            337.2        20.3        28.0         2.1
-1000 topics                   sub            234.8        15.0        33.6         2.5
-1000 topics                   loop             0.0         0.0        21.8         1.1
-handed on                     middle         282.2        18.8        60.8         4.5
-handed on, many               middle         189.0        10.4        11.1         0.8
+to 10 subscribers, many       sub            642.7        29.7        34.6         2.6
+to 10 subscribers, many       loop             0.0         0.0        53.1         1.9
+1000 topics                   pub            336.3        20.2        27.8         2.1
+1000 topics                   sub            173.0        11.9        28.5         2.1
+1000 topics                   loop             0.0         0.0         6.8         0.3
+handed on                     middle         224.6        16.0        55.7         4.1
+handed on, many               middle          91.7         4.8         1.2         0.1
 """,
     ("3.12", "0.35.0"): """
                                              trimq       calls        trio  trio calls
 one await                     push            83.0         7.1        25.3         2.0
-one await                     pull           142.0         8.8        31.0         2.5
-one await                     loop             0.0         0.0        18.4         1.0
-one await, in memory          push            82.7         7.1        25.3         2.0
-one await, in memory          pull           141.1         8.7        30.5         2.5
-one await, in memory          loop             0.0         0.0        17.7         0.9
+one await                     pull            79.4         5.6        25.9         2.1
+one await                     loop             0.0         0.0         3.4         0.2
+one await, in memory          push            83.0         7.1        25.5         2.0
+one await, in memory          pull            76.3         5.5        25.8         2.1
+one await, in memory          loop             0.0         0.0         3.6         0.2
 one at a time                 push           349.0        34.0        25.0         2.0
-one at a time                 pull           885.3        69.0       249.0        20.0
+one at a time                 pull           885.0        69.0       249.0        20.0
 one at a time                 loop             0.0         0.0       597.0        33.0
-many                          push            29.2         2.1         0.3         0.0
-many                          pull            36.7         1.2         1.9         0.1
-many                          loop             0.0         0.0         5.1         0.3
-3 frames                      push           194.8        13.2        25.5         2.0
-3 frames                      pull           405.0        19.1        32.6         2.6
-3 frames                      loop             0.0         0.0        23.7         1.3
-3 frames, many                push           136.1         7.2         0.5         0.0
-3 frames, many                pull           358.5        14.9         9.2         0.7
-3 frames, many                loop             0.0         0.0        22.9         1.2
-1 to 5 frames of 1 to 1500 B  push           183.3        12.4        34.6         3.2
-1 to 5 frames of 1 to 1500 B  pull           429.8        22.5        55.3         5.1
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0        63.3         3.2
-64 KiB                        push           240.1        20.2       519.0        67.0
-64 KiB                        pull          2909.0       232.0      1113.0       124.0
-64 KiB                        loop             0.0         0.0      2673.0       140.0
-from 10                       push            89.5         7.7        26.0         2.1
-from 10                       pull           128.9         8.3        28.2         2.2
-from 10                       loop             0.0         0.0        11.2         0.4
-to 10                         push           105.8         8.9        25.5         2.0
-to 10                         pull           144.2         8.9        31.3         2.5
-to 10                         loop             0.0         0.0        13.0         0.5
+many                          push            29.1         2.1         0.2         0.0
+many                          pull            18.7         0.3         0.4         0.0
+many                          loop             0.0         0.0         1.2         0.1
+3 frames                      push           195.3        13.2        25.6         2.0
+3 frames                      pull           141.1         7.8        26.2         2.1
+3 frames                      loop             0.0         0.0         5.0         0.2
+3 frames, many                push           136.2         7.2         0.5         0.0
+3 frames, many                pull            72.5         2.1         1.0         0.1
+3 frames, many                loop             0.0         0.0         3.2         0.2
+1 to 5 frames of 1 to 1500 B  push           181.4        12.3        25.6         2.1
+1 to 5 frames of 1 to 1500 B  pull           323.0        13.5        26.7         2.2
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.9         0.3
+64 KiB                        push           222.1        20.2       298.0        32.0
+64 KiB                        pull           882.0        63.0       253.0        25.0
+64 KiB                        loop             0.0         0.0       822.0        40.0
+from 10                       push            89.8         7.7        26.1         2.1
+from 10                       pull           107.2         7.3        27.5         2.2
+from 10                       loop             0.0         0.0         9.2         0.3
+to 10                         push           104.8         8.8        25.5         2.0
+to 10                         pull           124.0         7.9        30.5         2.4
+to 10                         loop             0.0         0.0        10.7         0.4
 inproc                        push            73.8         6.1        25.3         2.0
 inproc                        pull            67.7         5.1        25.1         2.0
 inproc                        loop             0.0         0.0         1.8         0.1
 inproc, many                  push            19.6         1.1         0.1         0.0
 inproc, many                  pull            16.1         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1460.4       115.3       274.0        22.0
-round trip                    rep           1603.9       126.8       274.0        22.0
+round trip                    req           1463.0       115.0       274.0        22.0
+round trip                    rep           1596.0       126.0       274.0        22.0
 round trip                    loop             0.0         0.0      1194.0        66.0
-echo, 10 x 32                 dealer         249.0        17.8        61.2         4.9
-echo, 10 x 32                 router         368.1        26.5        60.2         4.8
-echo, 10 x 32                 loop             0.0         0.0        38.1         1.4
-to 10 subscribers             pub            537.0        37.9        26.8         2.1
-to 10 subscribers             sub           1601.4       102.8       318.3        25.3
-to 10 subscribers             loop             0.0         0.0       134.6         5.1
+echo, 10 x 32                 dealer         249.6        17.9        60.8         4.9
+echo, 10 x 32                 router         364.3        26.2        59.6         4.8
+echo, 10 x 32                 loop             0.0         0.0        34.9         1.3
+to 10 subscribers             pub            539.3        38.1        26.8         2.1
+to 10 subscribers             sub           1131.2        79.5       285.6        22.8
+to 10 subscribers             loop             0.0         0.0        70.2         2.6
 to 10 subscribers, many       pub            533.0        36.4         1.6         0.1
-to 10 subscribers, many       sub           1158.4        62.0        87.3         6.9
-to 10 subscribers, many       loop             0.0         0.0       133.0         4.9
+to 10 subscribers, many       sub            605.5        29.4        32.0         2.6
+to 10 subscribers, many       loop             0.0         0.0        50.4         1.9
 1000 topics                   pub            312.2        19.8        25.9         2.1
-1000 topics                   sub            217.1        14.9        31.0         2.5
-1000 topics                   loop             0.0         0.0        20.2         1.1
-handed on                     middle         255.5        18.7        56.2         4.5
-handed on, many               middle         171.8        10.3        10.3         0.8
+1000 topics                   sub            160.7        12.0        26.6         2.1
+1000 topics                   loop             0.0         0.0         7.1         0.3
+handed on                     middle         199.1        15.8        51.3         4.1
+handed on, many               middle          81.9         4.8         1.2         0.1
 """,
     ("3.13", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            86.0         7.1        25.3         2.0
-one await                     pull           136.9         8.8        31.0         2.5
-one await                     loop             0.0         0.0        19.0         1.0
-one await, in memory          push            85.8         7.1        25.3         2.0
-one await, in memory          pull           136.3         8.7        30.7         2.5
-one await, in memory          loop             0.0         0.0        18.6         1.0
+one await                     push            86.4         7.1        25.4         2.0
+one await                     pull            80.5         5.6        26.0         2.1
+one await                     loop             0.0         0.0         4.1         0.2
+one await, in memory          push            86.1         7.1        25.5         2.0
+one await, in memory          pull            78.6         5.5        25.8         2.1
+one await, in memory          loop             0.0         0.0         3.5         0.2
 one at a time                 push           360.0        34.0        25.0         2.0
 one at a time                 pull           896.0        69.0       252.0        20.0
 one at a time                 loop             0.0         0.0       617.0        33.0
-many                          push            29.2         2.1         0.3         0.0
-many                          pull            31.3         1.0         1.6         0.1
-many                          loop             0.0         0.0         4.3         0.2
+many                          push            29.2         2.1         0.2         0.0
+many                          pull            18.2         0.3         0.4         0.0
+many                          loop             0.0         0.0         1.3         0.1
 3 frames                      push           194.8        13.2        25.5         2.0
-3 frames                      pull           384.1        19.1        32.7         2.6
-3 frames                      loop             0.0         0.0        24.4         1.3
-3 frames, many                push           133.1         7.2         0.5         0.0
-3 frames, many                pull           336.8        14.9         9.2         0.7
-3 frames, many                loop             0.0         0.0        23.6         1.2
-1 to 5 frames of 1 to 1500 B  push           186.3        12.8        33.8         3.1
-1 to 5 frames of 1 to 1500 B  pull           418.7        22.5        54.1         5.0
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0        62.8         3.1
-64 KiB                        push           243.4        20.2       539.0        67.0
-64 KiB                        pull          3004.0       232.0      1120.0       124.0
-64 KiB                        loop             0.0         0.0      2748.0       140.0
-from 10                       push            92.7         7.7        26.0         2.1
-from 10                       pull           124.6         8.2        28.1         2.2
-from 10                       loop             0.0         0.0        11.2         0.4
-to 10                         push           107.0         8.7        25.4         2.0
-to 10                         pull           138.6         8.9        31.4         2.5
-to 10                         loop             0.0         0.0        13.4         0.5
+3 frames                      pull           153.1         8.3        26.2         2.1
+3 frames                      loop             0.0         0.0         5.1         0.2
+3 frames, many                push           133.2         7.2         0.5         0.0
+3 frames, many                pull            70.8         2.2         1.0         0.1
+3 frames, many                loop             0.0         0.0         3.1         0.1
+1 to 5 frames of 1 to 1500 B  push           190.0        13.2        25.6         2.1
+1 to 5 frames of 1 to 1500 B  pull           305.9        13.5        26.5         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.6         0.3
+64 KiB                        push           225.4        20.2       300.0        32.0
+64 KiB                        pull           891.0        63.0       258.0        25.0
+64 KiB                        loop             0.0         0.0       844.0        40.0
+from 10                       push            91.7         7.6        26.0         2.1
+from 10                       pull           110.1         7.5        27.7         2.2
+from 10                       loop             0.0         0.0         9.6         0.4
+to 10                         push           109.4         8.9        25.5         2.0
+to 10                         pull           129.8         8.4        31.6         2.5
+to 10                         loop             0.0         0.0        12.9         0.5
 inproc                        push            76.7         6.1        25.2         2.0
 inproc                        pull            68.6         5.1        25.1         2.0
 inproc                        loop             0.0         0.0         2.0         0.1
 inproc, many                  push            19.6         1.1         0.1         0.0
 inproc, many                  pull            15.7         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1479.0       115.3       277.0        22.0
-round trip                    rep           1623.7       126.9       277.0        22.0
+round trip                    req           1483.0       115.0       277.0        22.0
+round trip                    rep           1616.0       126.0       277.0        22.0
 round trip                    loop             0.0         0.0      1234.0        66.0
-echo, 10 x 32                 dealer         240.1        17.1        59.7         4.8
-echo, 10 x 32                 router         360.0        25.7        59.0         4.7
-echo, 10 x 32                 loop             0.0         0.0        33.2         1.2
-to 10 subscribers             pub            542.4        37.9        26.8         2.1
-to 10 subscribers             sub           1551.0       102.8       318.3        25.3
-to 10 subscribers             loop             0.0         0.0       137.1         5.1
-to 10 subscribers, many       pub            535.6        36.3         1.3         0.1
-to 10 subscribers, many       sub           1002.7        55.7        75.9         6.0
-to 10 subscribers, many       loop             0.0         0.0       120.9         4.5
-1000 topics                   pub            311.5        19.8        25.9         2.1
-1000 topics                   sub            214.4        14.9        31.1         2.5
-1000 topics                   loop             0.0         0.0        20.9         1.1
-handed on                     middle         252.3        18.5        55.6         4.4
-handed on, many               middle         152.2         9.3         8.5         0.7
+echo, 10 x 32                 dealer         228.0        16.3        56.4         4.5
+echo, 10 x 32                 router         324.4        23.9        56.1         4.5
+echo, 10 x 32                 loop             0.0         0.0        23.0         0.9
+to 10 subscribers             pub            544.8        38.1        26.8         2.1
+to 10 subscribers             sub           1118.2        79.5       285.8        22.8
+to 10 subscribers             loop             0.0         0.0        71.5         2.6
+to 10 subscribers, many       pub            537.0        36.4         1.3         0.1
+to 10 subscribers, many       sub            523.5        27.2        30.9         2.5
+to 10 subscribers, many       loop             0.0         0.0        48.3         1.7
+1000 topics                   pub            310.6        19.7        25.8         2.1
+1000 topics                   sub            160.5        11.9        26.3         2.1
+1000 topics                   loop             0.0         0.0         6.2         0.3
+handed on                     middle         204.0        15.9        51.4         4.1
+handed on, many               middle          81.6         4.8         1.2         0.1
 """,
 }
 
