@@ -146,6 +146,15 @@ async def main():
             "bind": lambda: pull.bind("inproc://b"),
             "connect": lambda: push.connect("inproc://b"),
             "tcp": lambda: pull.bind("tcp://127.0.0.1:*"),
+            "send_nowait": lambda: push.send_nowait(b"y"),
+            "receive_nowait": lambda: pull.receive_nowait(),
+            "close": lambda: push.close(),
+            "send": lambda: push.send(b"y").send(None),
+            "receive": lambda: pull.receive().send(None),
+            "receive_many": lambda: pull.receive_many().send(None),
+            "send_many": lambda: push.send_many([b"y"]).send(None),
+            "flush": lambda: push.flush().send(None),
+            "option": lambda: setattr(push, "send_hwm", 5),
         }
         child = os.fork()
         if child == 0:

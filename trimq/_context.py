@@ -8,7 +8,6 @@ Which scheme means which transport is known here and nowhere else.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
 from types import TracebackType
@@ -22,7 +21,7 @@ from ._acceptor import Acceptor
 from ._address import check_scheme, split
 from ._dialer import Dialer
 from ._endpoint import Endpoint
-from ._errors import NoIOThread, StateError, end_of, is_end_of, without
+from ._errors import StateError, end_of, is_end_of, without
 from ._flusher import Flusher
 from ._join import JoinBinder, JoinConnector
 from ._options import AnyOptions, Option
@@ -119,7 +118,6 @@ class Context:
         }
         self._sockets: dict[Socket, None] = {}
         self._bell = Bell()
-        self._process = os.getpid()
         self._contextvars = copy_context()
         self._services: trio.Nursery | None = None
         self._terminated = False
@@ -171,8 +169,6 @@ class Context:
 
     def _check(self) -> None:
         self._pace.check_thread()
-        if os.getpid() != self._process:
-            raise NoIOThread("a forked child cannot use its parent's context: open one of its own, in a run of its own")
         if self._terminated:
             raise end_of(self)
 

@@ -11,10 +11,13 @@ Nothing here knows of sockets.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from threading import get_ident, local
 from time import perf_counter, thread_time
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import trio
 from trio.lowlevel import Abort, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
@@ -38,6 +41,21 @@ class _Slice(local):
     due: float = -math.inf
 
 
+_paces: WeakSet[Pace] = WeakSet()
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_forked_child)
+
+
+def _in_forked_child() -> None:
+    """What the child has are copies of the parent's runs, which nobody drives: their contexts are of no use."""
+    for pace in list(_paces):
+        pace.disown()
+
+
 class Pace:
     """Amortised checkpoints: a yield costs 3 us, a message a tenth of that (design, rules of speed).
 
@@ -51,6 +69,7 @@ class Pace:
     """
 
     __slots__ = (
+        "__weakref__",
         "_portioned",
         "_share",
         "_strict",
@@ -72,7 +91,9 @@ class Pace:
             False  # a call has waited, nothing was sent since, and as far as is known nothing else is to be done
         )
         self._strict = strict
-        self._thread = get_ident()  # the run's; who is not on it has to be refused
+        self._thread: int | None = get_ident()  # the run's; who is not on it has to be refused
+        _watch_forks()
+        _paces.add(self)
         self._share = _SLICE
         self.portion = _LEAST  # messages that a link delivers at one go
         self._portioned = 0.0
@@ -90,6 +111,11 @@ class Pace:
                 "a context belongs to the trio run, and the process, that opened it: from a thread use "
                 "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
             )
+
+    def disown(self) -> None:
+        """From now on every call is refused."""
+        self._thread = None
+        self.slice.due = -math.inf
 
     async def checkpoint(self) -> None:
         """Checks for cancellation, and yields if it is time."""
