@@ -576,3 +576,22 @@ async def test_flush_ends_with_the_peer(
             await wait_all_tasks_blocked()
             end(endpoint, network)
     assert "10 messages are in doubt" in caplog.text
+
+
+async def test_flush_counts_what_was_there(network: MemoryTransport, autojump_clock: MockClock) -> None:
+    """A probe that goes before what waits does not stand for one of the messages that flush waits for."""
+    async with trimq.open_context(transports=[network], linger=0.0) as context, trio.open_nursery() as nursery:
+        dealer = context.socket(trimq.Dealer, probe_router=True)
+        dealer.connect("tcp://a:1")
+        for number in range(64):
+            dealer.send_nowait(b"%d" % number)
+        left: list[int] = []
+
+        async def flush() -> None:
+            await dealer.flush()
+            left.extend(len(remote.outbox) for remote in dealer._remotes)
+
+        nursery.start_soon(flush)
+        await wait_all_tasks_blocked()
+        context.socket(trimq.Router).bind("tcp://a:1")
+    assert left == [0]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
+from trio.lowlevel import enable_ki_protection
+
 from ._errors import SocketClosed, end_of
 from ._util import Bell, Pace, until
 
@@ -93,6 +95,7 @@ class Endpoint:
         """The routing id by which a Router or Stream reaches this endpoint's peer, if it is known."""
         return self._routing_id
 
+    @enable_ki_protection
     def close(self) -> None:
         """Unbinds (zmq_unbind) or disconnects (zmq_disconnect). Idempotent, never blocks.
 

@@ -6,6 +6,7 @@ does not take is its writer's to deal with. How links encode and write is not kn
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import NoReturn, Protocol
 
@@ -54,28 +55,30 @@ class Flusher:
 
     async def run(self) -> NoReturn:
         """Flushes, for as long as the context has services."""
-        pace = self.pace
+        turn = perf_counter()  # since others could run
         while True:
             if not self._links:
                 await self._park()
-            start = perf_counter()
-            while pace.busy and perf_counter() - start < min(_LONGEST, _COST * len(self._links)):
-                self._links = [link for link in self._links if not self._flushed(link)]
+                turn = perf_counter()
+            since = perf_counter()
+            while self.pace.busy and perf_counter() - since < min(_LONGEST, _COST * len(self._links)):
+                for link in self._take(lambda link: link.much()):
+                    link.flush()
                 await checkpoint()
-            links, self._links = self._links, []
-            start = perf_counter()
-            for link in links:
+                turn = perf_counter()
+            for link in self._take(lambda link: True):
                 link.flush()
-                if perf_counter() - start > _SLICE:
+                if perf_counter() - turn > _SLICE:
                     await checkpoint()
-                    start = perf_counter()
+                    turn = perf_counter()
 
-    @staticmethod
-    def _flushed(link: Flushable) -> bool:
-        much = link.much()
-        if much:
-            link.flush()
-        return much
+    def _take(self, which: Callable[[Flushable], bool]) -> list[Flushable]:
+        """Takes links out; those that ask again while they are flushed come after all others."""
+        links, self._links = self._links, []
+        taken: list[Flushable] = []
+        for link in links:
+            (taken if which(link) else self._links).append(link)
+        return taken
 
     async def _park(self) -> None:
         self._task = current_task()

@@ -8,6 +8,7 @@ what happens next and who else is connected is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -32,6 +33,7 @@ _SMALLEST_PIECE = 256 * 1024
 _LARGEST_PIECE = 4 * 1024 * 1024  # bytes in one read of such a frame; more are not there at once
 _HEADER = 9  # bytes: what follows a large frame
 _STRETCH = 512 * 1024  # bytes read without a look at who else may want to run
+_TURN = 500e-6  # seconds
 _GOODBYE = 0.5  # seconds
 
 # libzmq closes without a word where it should say ERROR (RFC 37).
@@ -60,6 +62,7 @@ class Link:
         self._reply = b""  # what the reader wants written to answer the peer
         self._received = False
         self._failure: Exception | None = None
+        self._bug: Exception | None = None
 
     @enable_ki_protection
     async def handshake(self) -> PeerInfo:
@@ -111,10 +114,13 @@ class Link:
 
         A cancellation leaves in ``outbox.held`` what may or may not have been written.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, outbox, nursery.cancel_scope.cancel)
-            await self._read(inbox, outbox)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, outbox, nursery.cancel_scope.cancel)
+                await self._read(inbox, outbox)
+                nursery.cancel_scope.cancel()
+        finally:
+            outbox.leave()
         if outbox.ended and not len(outbox):
             return None
         return self._failure or ConnectionResetError("the peer closed the connection")
@@ -122,6 +128,7 @@ class Link:
     @enable_ki_protection
     async def _write(self, outbox: Pipe, done: Callable[[], None]) -> None:
         queue = outbox.queue
+        start = perf_counter()
         try:
             while True:
                 if self._reply:
@@ -130,12 +137,18 @@ class Link:
                 elif queue:
                     await self._send(self._encode(outbox))
                     outbox.taken()
+                    if perf_counter() - start > _TURN:  # the system takes it as fast as it is put
+                        await trio.lowlevel.checkpoint()
+                        start = perf_counter()
                 elif outbox.ended:
                     await self._say_goodbye()
                     done()
                     return
                 else:
                     await self._park(outbox)
+                    start = perf_counter()
+                    if self._bug is not None:
+                        raise self._bug
                     if self._failure is not None:
                         return
                     if self._rest:
@@ -178,6 +191,7 @@ class Link:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    @enable_ki_protection
     def _written_to(self) -> None:
         # A call that has just waited, and has nothing else to do, most likely sends one message: that goes out at once.
         pace = self._flusher.pace
@@ -191,6 +205,7 @@ class Link:
         """Whether a batch waits."""
         return self._outbox is not None and len(self._outbox.queue) >= min(self._batch, _ENOUGH)
 
+    @enable_ki_protection
     def flush(self) -> None:
         """Writes what waits, as far as that can be done at once; the rest is the writer's, and so is all else."""
         task, outbox = self._parked, self._outbox
@@ -203,6 +218,8 @@ class Link:
                 self._rest = self._direct.send_now(self._encode(outbox))
             except OSError as error:
                 self._failure = error
+            except Exception as error:  # noqa: BLE001 - a bug, or no memory: no caller's doing, so the writer raises it
+                self._bug = error
             else:
                 if not self._rest:
                     outbox.taken()
@@ -276,7 +293,7 @@ class Link:
         data = await self._direct.receive_now(size)
         if len(data) == self._piece:
             self._piece = min(4 * self._piece, _LARGEST_PIECE)
-        self._stretch += len(data)
+        self._stretch += max(len(data), _SMALLEST_READ)
         if self._stretch > _STRETCH:
             self._stretch = 0
             await trio.lowlevel.checkpoint()

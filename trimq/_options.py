@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypedDict, TypeVar, cast, overload
 
 import attrs
+from trio.lowlevel import enable_ki_protection
 
 __all__ = [
     "AnyOptions",
@@ -61,6 +62,7 @@ class Option(Generic[T]):
         value: T = socket._options.get(self.name, self.default)
         return value
 
+    @enable_ki_protection
     def __set__(self, socket: Any, value: T) -> None:
         checked = self.check(self.name, value)
         socket._options[self.name] = checked

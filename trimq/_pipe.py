@@ -23,12 +23,12 @@ import trio
 
 from ._message import Item
 
-__all__ = ["Pipe"]
+__all__ = ["Pipe", "nobody"]
 
 Hook: TypeAlias = Callable[[], object]
 
 
-def _nobody() -> None:
+def nobody() -> None:
     """The hook of a side that never asked to be called."""
 
 
@@ -64,9 +64,9 @@ class Pipe:
         self.ended = False
         self.reader_waits = False
         self.writer_waits = False
-        self.on_readable: Hook = _nobody
-        self.on_writable: Hook = _nobody
-        self.on_passed: Hook = _nobody
+        self.on_readable: Hook = nobody
+        self.on_writable: Hook = nobody
+        self.on_passed: Hook = nobody
 
     def __len__(self) -> int:
         return len(self.queue) + self.held
@@ -90,6 +90,7 @@ class Pipe:
     def put_first(self, item: Item) -> None:
         """Adds one item before all that waits."""
         self.queue.appendleft(item)
+        self.passed -= 1  # `passed` says how far the queue has come that was there before
         self.nudge()
 
     def put_many(self, items: Sequence[Item]) -> None:
@@ -161,6 +162,11 @@ class Pipe:
         self.queue.clear()
         self.taken()
         return dropped
+
+    def leave(self) -> None:
+        """The reader is gone, and not to be called any more."""
+        self.reader_waits = False
+        self.on_readable = nobody
 
     async def wait_readable(self) -> None:
         """Parks the reading task until something is put or the pipe ends. A cancellation leaves no trace."""

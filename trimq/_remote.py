@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ._abc import PeerInfo
 from ._message import Item
-from ._pipe import Pipe
+from ._pipe import Pipe, nobody
 
 __all__ = ["Carrier", "FilteredPipe", "Intake", "Remote", "discard"]
 
@@ -47,6 +47,7 @@ class Remote:
         "inbox",
         "info",
         "marks",
+        "on_marks",
         "outbox",
         "partner",
         "retired",
@@ -67,7 +68,8 @@ class Remote:
         self.where = ""  # for people: which endpoint it belongs to
         self.carrier: Carrier | None = None
         self.marks: tuple[float, float] = (outbox.hwm, inbox.hwm)  # its socket's own, for sending and receiving
-        self.partner: Remote | None = None  # the other end of an inproc join
+        self.partner: Remote | None = None  # the other end of an inproc join,
+        self.on_marks: Callable[[], object] = nobody  # and what to do when that has changed our high-water marks
         self.topics: set[bytes] = set()  # what the peer has subscribed to
 
 

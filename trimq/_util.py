@@ -129,7 +129,12 @@ class Pace:
         self.check_thread()
         self._yields += 1
         tick, start = self._tick, perf_counter()
-        await trio.lowlevel.checkpoint()
+        try:
+            await trio.lowlevel.checkpoint()
+        except BaseException:
+            if tick == self._tick:
+                self._yields -= 1  # it does not go on
+            raise
         if tick == self._tick:  # the first to come back in a new tick
             self._tick += 1
             took = perf_counter() - start  # with all that is not counted: links that read, the users' own code

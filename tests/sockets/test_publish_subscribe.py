@@ -918,3 +918,20 @@ async def test_unlimited() -> None:
         await joined(ctx, pub, sub, place="inproc://place")
         assert fill(pub, b"", 5000) == 5000
         assert len(drain(sub)) == 5000
+
+
+async def test_a_subscriber_lowers_its_mark(autojump_clock: MockClock) -> None:
+    """inproc: one pipe stands for both queues (libzmq.md 5.2), and a mark lowered at its other end holds at once."""
+    async with trimq.open_context(linger=0.0) as context:
+        pub, sub = context.socket(trimq.Pub, send_hwm=10), context.socket(trimq.Sub, receive_hwm=1000)
+        sub.subscribe(b"")
+        sub.connect(pub.bind("inproc://a"))
+        pub.send_nowait(b"first")
+        sub.receive_hwm = 5
+        for _ in range(100):
+            pub.send_nowait(b"x")
+        received = [sub.receive_nowait()]
+        with pytest.raises(trio.WouldBlock):
+            while True:
+                received.append(sub.receive_nowait())
+        assert len(received) == 15

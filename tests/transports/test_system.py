@@ -41,6 +41,11 @@ async def read(stream: SystemStream, size: int) -> bytes:
     return bytes(data)
 
 
+async def wait_readable(stream: SystemStream) -> None:
+    """Waits until something can be read, and takes nothing."""
+    await trio.lowlevel.wait_readable(stream.socket)
+
+
 def fill(stream: SystemStream) -> int:
     """Writes until the system takes no more; returns how much it took."""
     taken = 0
@@ -113,6 +118,7 @@ async def test_every_call_is_a_cancel_point(pair: tuple[SystemStream, SystemStre
         lambda: ours.send_all(b"x"),
         lambda: ours.send_buffers([b"x"]),
         lambda: ours.receive_some(10),
+        lambda: ours.receive_now(10),
         ours.wait_send_all_might_not_block,
         ours.send_eof,
     ]
@@ -190,6 +196,88 @@ async def test_closing(pair: tuple[SystemStream, SystemStream]) -> None:
     for name, *args in (("receive_some", 10), ("send_all", b"x"), ("send_eof",), ("wait_send_all_might_not_block",)):
         await waits(str(name), *args)
     await theirs.aclose()
+
+
+async def test_receive_now_does_not_wait_for_what_is_there(pair: tuple[SystemStream, SystemStream]) -> None:
+    """No other task runs in between; never more than was asked for; the end is ``b""``, again and again."""
+    ours, theirs = pair
+    await theirs.send_all(b"abcde")
+    await wait_readable(ours)
+    ran = False
+
+    async def other() -> None:
+        nonlocal ran
+        ran = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        assert [await ours.receive_now(2) for _ in range(3)] == [b"ab", b"cd", b"e"]
+        assert not ran
+    await theirs.send_eof()
+    assert [await ours.receive_now(2) for _ in range(2)] == [b"", b""]
+
+
+async def test_receive_now_waits_for_what_is_not(pair: tuple[SystemStream, SystemStream]) -> None:
+    """As long as need be; cancelled, it has taken nothing."""
+    ours, theirs = pair
+    received: list[bytes] = []
+
+    async def receive() -> None:
+        received.append(await ours.receive_now(1 << 20))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        assert received == []
+        await theirs.send_all(b"later")
+    assert received == [b"later"]
+
+
+async def test_receive_now_gives_a_large_piece_at_once(pair: tuple[SystemStream, SystemStream]) -> None:
+    """Of what is there in one piece, however the peer has written it; bytes, so that nobody has to copy them."""
+    ours, theirs = pair
+    data = os.urandom(200_000)
+    for start in range(0, len(data), 10_000):
+        assert not theirs.send_now([data[start : start + 10_000]])
+    got = [await ours.receive_now(len(data))]
+    while sum(map(len, got)) < len(data):
+        got.append(await ours.receive_now(len(data)))
+    assert b"".join(got) == data
+    assert {type(piece) for piece in got} == {bytes}
+    assert len(got) < 10
+
+
+async def test_receive_now_from_a_peer_that_resets(pair: tuple[SystemStream, SystemStream]) -> None:
+    """OSError, as the contract of `Direct` has it, and not trio's; while it waits, too."""
+    ours, theirs = pair
+
+    async def reset() -> None:
+        await wait_all_tasks_blocked()
+        theirs.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await theirs.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reset)
+        with pytest.raises(ConnectionResetError):
+            await ours.receive_now(10)
+
+
+async def test_receive_now_on_a_stream_that_is_closed(pair: tuple[SystemStream, SystemStream]) -> None:
+    """Closed while it waits: ClosedResourceError wakes it."""
+    ours, _ = pair
+
+    async def close() -> None:
+        await wait_all_tasks_blocked()
+        await ours.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(close)
+        with pytest.raises(trio.ClosedResourceError):
+            await ours.receive_now(10)
 
 
 async def test_unix_sockets() -> None:

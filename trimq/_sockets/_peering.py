@@ -97,6 +97,7 @@ class Peering:
         if remote.partner is not None:  # inproc: one pipe stands for both sides' queues (libzmq.md 5.2)
             out += remote.partner.marks[1]
             back += remote.partner.marks[0]
+            remote.partner.on_marks()
         for pipe, hwm in ((remote.outbox, out), (remote.inbox, back)):
             if not isinstance(pipe, Intake):
                 pipe.hwm = hwm

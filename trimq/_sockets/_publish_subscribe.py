@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from .._errors import ProtocolError, StateError
 from .._message import Body, Message, MessageLike, Subscription
@@ -111,8 +112,15 @@ class Publisher(SendingMany):
         return 0 if FanOut.blocked(subscribers) else FanOut.room(subscribers)
 
     def _option_set(self, name: str) -> None:
-        self._sure = 0
         super()._option_set(name)
+        self._look_again()
+
+    def _set_marks(self, remote: Remote) -> None:
+        self._look_again()
+        super()._set_marks(remote)
+
+    def _look_again(self) -> None:
+        self._sure = 0
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
@@ -121,6 +129,7 @@ class Publisher(SendingMany):
     def _opened(self, remote: Remote) -> None:
         super()._opened(remote)
         remote.inbox = Intake(partial(self._upstream, remote))
+        remote.on_marks = self._look_again
 
     def _upstream(self, remote: Remote, item: Any) -> None:
         """What a subscriber sent: subscriptions in either form (wire.md trap 8), or messages of its user."""
@@ -216,6 +225,7 @@ class XPub(Publisher, Receiving):
         self._last: Remote | None = None  # whom the message received last came from
         self._asked_for: dict[Remote, set[bytes]] = {}  # manual: what the peers subscribed to
 
+    @enable_ki_protection
     def subscribe(self, topic: bytes) -> None:
         """Subscribes the peer of the message received last to a topic (``manual`` only; nothing if it is gone).
 
@@ -224,6 +234,7 @@ class XPub(Publisher, Receiving):
         """
         self._manage(topic, True)
 
+    @enable_ki_protection
     def unsubscribe(self, topic: bytes) -> None:
         """Cancels a topic of the peer of the message received last (``manual`` only; nothing if it is gone).
 
@@ -301,6 +312,7 @@ class Subscriber(FairQueued):
         super()._prepare()
         self._topics = TopicCounter()
 
+    @enable_ki_protection
     def subscribe(self, topic: bytes) -> None:
         """Subscribes to messages whose first frame starts with ``topic`` (ZMQ_SUBSCRIBE); ``b""`` means all.
 
@@ -315,6 +327,7 @@ class Subscriber(FairQueued):
         self._topics.add(topic)
         self._forward(Subscription(topic, True))
 
+    @enable_ki_protection
     def unsubscribe(self, topic: bytes) -> None:
         """Takes back one subscription to ``topic`` (ZMQ_UNSUBSCRIBE); nothing happens if there is none.
 
@@ -363,6 +376,7 @@ class Sub(Subscriber, trio.abc.ReceiveChannel[Message]):
         super()._opened(remote)
         remote.inbox = FilteredPipe(self.receive_hwm, self._topics.wants, self._topics.select)
 
+    @enable_ki_protection
     def unsubscribe(self, topic: bytes) -> None:
         """Takes back one subscription to ``topic``; what waits and is no longer subscribed to is dropped.
 

@@ -100,6 +100,7 @@ class Socket(Peering, trio.abc.AsyncResource):
         self._check_open()
         return self._context._connect(self, endpoint, None)
 
+    @enable_ki_protection
     def unbind(self, endpoint: str | Endpoint) -> None:
         """Stops listening at an endpoint, and closes the connections that came in there (zmq_unbind).
 
@@ -108,6 +109,7 @@ class Socket(Peering, trio.abc.AsyncResource):
         """
         self._close_endpoints(endpoint, bound=True)
 
+    @enable_ki_protection
     def disconnect(self, endpoint: str | Endpoint) -> None:
         """Ends all connections to an endpoint (zmq_disconnect); what is queued for it lingers.
 
