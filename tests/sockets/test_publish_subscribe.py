@@ -920,7 +920,7 @@ async def test_unlimited() -> None:
         assert len(drain(sub)) == 5000
 
 
-async def test_a_subscriber_lowers_its_mark(autojump_clock: MockClock) -> None:
+async def test_a_subscriber_lowers_its_mark() -> None:
     """inproc: one pipe stands for both queues (libzmq.md 5.2), and a mark lowered at its other end holds at once."""
     async with trimq.open_context(linger=0.0) as context:
         pub, sub = context.socket(trimq.Pub, send_hwm=10), context.socket(trimq.Sub, receive_hwm=1000)
