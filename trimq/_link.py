@@ -20,20 +20,17 @@ from ._pipe import Pipe
 
 __all__ = ["Link"]
 
-# As the sketch of this path had them when it was measured; the benchmark has yet to settle them.
-_BATCH = 1000  # messages in one write
-_SMALLEST_BATCH = 64
-_ENOUGH = 256  # messages: more of them cost no less when they are written together
-_LARGEST_WRITE = 1024 * 1024
-_LARGEST_READ = 1024 * 1024
+# What was measured to settle these is in docs/explanation/performance.
+_BATCH, _SMALLEST_BATCH = 1000, 64  # messages in one write, as long as they are
+_LARGEST_WRITE = 1024 * 1024  # bytes
+_ENOUGH = 256  # messages: more of them cost no less each when they are written together
+_SMALLEST_READ, _LARGEST_READ = 8 * 1024, 1024 * 1024  # bytes; the largest
 _SHARED_READ = 64 * 1024  # where other connections are busy, too
-_SMALLEST_READ = 8 * 1024
-_LARGE = 32 * 1024  # bytes missing of a frame that are worth a read of their own
-_SMALLEST_PIECE = 256 * 1024
-_LARGEST_PIECE = 4 * 1024 * 1024  # bytes in one read of such a frame; more are not there at once
-_HEADER = 9  # bytes: what follows a large frame
-_STRETCH = 512 * 1024  # bytes read without a look at who else may want to run
-_TURN = 500e-6  # seconds
+_LARGE = 32 * 1024  # bytes that a frame lacks, and that are worth a read of their own,
+_SMALLEST_PIECE, _LARGEST_PIECE = 256 * 1024, 4 * 1024 * 1024  # of up to so many
+_HEADER = 9  # bytes: what follows such a frame
+_STRETCH = 512 * 1024  # bytes of large frames that are read before others may run
+_TURN = 500e-6  # seconds that the writer goes on before others may run
 _GOODBYE = 0.5  # seconds
 
 # libzmq closes without a word where it should say ERROR (RFC 37).
