@@ -26,6 +26,7 @@ from ._errors import (
     ZMQError,
 )
 from ._message import Frame, Message, MessageLike
+from ._proxy import ProxyHandle, ProxyStatistics, ProxyTraffic, proxy
 from ._sockets._dealer_router import Dealer, Router
 from ._sockets._flow import wait_any
 from ._sockets._pair import Pair
@@ -58,6 +59,9 @@ __all__ = [
     "PeerInfo",
     "ProtocolError",
     "ProtocolNotSupported",
+    "ProxyHandle",
+    "ProxyStatistics",
+    "ProxyTraffic",
     "Pub",
     "Pull",
     "Push",
@@ -75,6 +79,7 @@ __all__ = [
     "__version__",
     "has",
     "open_context",
+    "proxy",
     "wait_any",
 ]
 

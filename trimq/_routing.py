@@ -8,7 +8,7 @@ libzmq's load balancer, fair queue and distributor, so that who gets what is the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from ._message import Body, Item, MessageLike, Shared, pack
@@ -117,6 +117,14 @@ class RoundRobin:
         finally:
             outbox.put_many(())  # one wake, also for what came before a value that is no message
         return taken
+
+    def put_all(self, bodies: Sequence[Body]) -> None:
+        """Queues messages that are packed already, no more than `room`."""
+        if len(self._active) == 1:
+            self._active[0].outbox.put_many(bodies)
+        else:
+            for body in bodies:
+                self.send(body)
 
 
 class FairQueue:

@@ -1,7 +1,7 @@
 """One-way stream through a proxy: pyzmq PUSH -> [PULL, PUSH] -> pyzmq PULL, three processes, tcp, 64 bytes.
 
 The ends are the same pyzmq programs for every contender, blocking calls; only the process in the middle differs.
-trimq's is the loop ``send_many(await receive_many())``, and the same with one await a message; pyzmq's and pyomq's are
+trimq's is `trimq.proxy`, and a loop with one await a message; pyzmq's and pyomq's are
 their `proxy` functions, which do not come back to Python. The rate is the receiver's, from its first message to its last.
 
 Fair: the same high-water marks on all four sockets. The CPU time is that of the receiver, which starts the proxy, and of
@@ -118,7 +118,7 @@ def obey() -> None:
 
 
 def trimq_proxy(endpoint: str, options: dict[str, Any]) -> None:
-    """A trimq Pull and Push, and the loop between them."""
+    """A trimq Pull and Push, and trimq.proxy or a loop between them."""
     import trio
 
     import trimq
@@ -130,11 +130,10 @@ def trimq_proxy(endpoint: str, options: dict[str, Any]) -> None:
             backend.connect(endpoint)
             announce(frontend.bind(options["bind"]))
             obey()
-            if options.get("batches"):
-                while True:
-                    await backend.send_many(await frontend.receive_many())
-            async for message in frontend:
-                await backend.send(message)
+            if options.get("loop"):
+                async for message in frontend:
+                    await backend.send(message)
+            await trimq.proxy(frontend, backend)
 
     trio.run(run)
 
@@ -175,8 +174,8 @@ if __name__ == "__main__":
                 "proxy",
                 f"pyzmq PUSH -> PULL/PUSH proxy -> pyzmq PULL, three processes, {SIZE} B, tcp",
                 [
-                    Contender("trimq in batches", [receiver, sender], {"proxy": "trimq_proxy", "batches": True}),
-                    Contender("trimq", [receiver, sender], {"proxy": "trimq_proxy"}),
+                    Contender("trimq.proxy", [receiver, sender], {"proxy": "trimq_proxy"}),
+                    Contender("a loop of trimq", [receiver, sender], {"proxy": "trimq_proxy", "loop": True}),
                     Contender("zmq.proxy of pyzmq", [receiver, sender], {"proxy": "pyzmq_proxy"}),
                     Contender("pyomq.proxy", [receiver, sender], {"proxy": "pyomq_proxy"}),
                 ],

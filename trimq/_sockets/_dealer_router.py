@@ -11,7 +11,7 @@ from .._errors import HostUnreachable, ProtocolError
 from .._message import MAX_SENT, Body, MessageLike, pack
 from .._options import Option, SocketOptions, boolean, frame
 from .._remote import Remote
-from .._routing import ByIdentity
+from .._routing import UNLIMITED, ByIdentity, FanOut
 from ._flow import Sending
 from ._patterns import Balanced, FairQueued, Identified
 
@@ -194,6 +194,13 @@ class Router(Identified, Addressed):
         for remote in remotes:
             remote.outbox.writer_waits = True
         return False
+
+    def _proxy_room(self) -> int:
+        if not self.mandatory:
+            return UNLIMITED
+        # Whom the next message goes to is not known: there is as much room as every peer has.
+        remotes = self._by_id.remotes.values()
+        return 0 if FanOut.blocked(remotes) else FanOut.room(remotes)
 
     def _joins_at_connect(self, remote: Remote) -> bool:
         # zmq_connect(3): ready for a peer only once its handshake is complete, unless we named it ourselves

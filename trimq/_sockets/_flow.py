@@ -68,6 +68,16 @@ class Sending(Socket):
         """Whether any message must wait for those that wait already."""
         return True
 
+    def _proxy_room(self) -> int:
+        """How many messages find room now, whatever is in them, and after those who wait."""
+        return 0 if self._senders and self._in_line() else int(self._sendable())
+
+    def _put_all(self, bodies: list[Body]) -> None:
+        """Queues messages, no more than `_proxy_room`."""
+        for body in bodies:
+            if not self._offer(body):
+                raise AssertionError("there was room")
+
     def _option_set(self, name: str) -> None:
         super()._option_set(name)
         self._serve_senders()  # nodrop, mandatory, relaxed: what waits may go on
@@ -169,6 +179,9 @@ class SendingMany(Sending):
     def _stop(self) -> None:
         super()._stop()
         self._room = lambda: 0
+
+    def _proxy_room(self) -> int:
+        return 0 if self._senders else self._room()
 
     def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
         """Queues up to ``limit`` messages, no more than there is room for; returns how many it took."""

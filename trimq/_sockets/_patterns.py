@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .._message import MessageLike
+from .._message import Body, MessageLike
 from .._options import Option, boolean, identity
 from .._remote import Remote
 from .._routing import FairQueue, RoundRobin
@@ -42,6 +42,9 @@ class Balanced(Balancing, SendingMany):
         super()._prepare()
         self._offer = self._balancer.offer
         self._room = self._balancer.room
+
+    def _put_all(self, bodies: list[Body]) -> None:
+        self._balancer.put_all(bodies)
 
     def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
         return self._balancer.offer_many(values, limit)

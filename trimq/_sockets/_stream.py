@@ -10,6 +10,7 @@ from .._errors import HostUnreachable
 from .._message import Body, MessageLike
 from .._options import Option, Settings, SocketOptions, boolean
 from .._remote import Remote
+from .._routing import FanOut
 from .._wire._raw import Raw
 from ._dealer_router import Addressed
 
@@ -64,6 +65,10 @@ class Stream(Addressed):
 
     def _sendable(self) -> bool:
         return True
+
+    def _proxy_room(self) -> int:
+        remotes = self._by_id.remotes.values()
+        return 0 if FanOut.blocked(remotes) else min(1, FanOut.room(remotes))
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
