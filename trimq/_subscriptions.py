@@ -6,7 +6,7 @@ subscriber's own list. The cost of a match hardly grows with the number of topic
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,34 +16,33 @@ from ._remote import Remote
 __all__ = ["TopicCounter", "TopicTable"]
 
 _FEW = 16  # topics that are better looked at one by one
+_REMEMBERED = 100_000  # searches
 
 
 class _Search:
     """Finds the longest topic that a text begins with: in a sorted list, by bisection.
 
-    Of all topics up to the text in the alphabet the last one is that topic, or else begins with it. So it is the last
-    one, or the longest topic that the last one begins with and the text does, too. Topics that are gone do no harm; they
-    are taken out now and then.
+    Of all topics up to the text in the alphabet, the last one is that topic, or else begins with it. In the latter case it
+    is no longer than what that last one and the text have in common, and the search goes on with so much of the text.
+    Topics that are gone do no harm; they are taken out now and then.
 
     Args:
       topics: those that there are; its owner says when it has changed.
     """
 
-    __slots__ = ("_gone", "_new", "_parents", "_roots", "_sorted", "_topics")
+    __slots__ = ("_fallen", "_gone", "_new", "_sorted", "_topics")
 
     def __init__(self, topics: Mapping[bytes, object]) -> None:
         self._topics = topics
         self._sorted: list[bytes] = []
         self._new: list[bytes] = []
         self._gone = 0
-        self._parents: dict[bytes, bytes | None] = {}  # the longest topic that one begins with, itself aside
-        self._roots: dict[bytes, bytes] = {}
+        self._fallen: dict[bytes, bytes | None] = {}  # what was found for the rest of a text that went on
 
     def added(self, topic: bytes) -> None:
         """The topic is new."""
         self._new.append(topic)
-        self._parents.clear()
-        self._roots.clear()
+        self._fallen.clear()
 
     def removed(self) -> None:
         """A topic is gone."""
@@ -55,41 +54,30 @@ class _Search:
         """The longest topic, there or gone, that the text begins with; None if there is none."""
         if self._new:
             self._settle()
-        found = self._sorted
-        place = bisect_right(found, text)
+        place = bisect_right(self._sorted, text)
         if not place:
             return None
-        topic: bytes | None = found[place - 1]
-        assert topic is not None
-        if not text.startswith(topic) and not text.startswith(self._root(topic)):
-            return None
-        while topic is not None and not text.startswith(topic):
-            topic = self.parent(topic)
-        return topic
+        topic = self._sorted[place - 1]
+        if text.startswith(topic):
+            return topic
+        rest = text[: _in_common(topic, text)]
+        if rest not in self._fallen:
+            if len(self._fallen) > _REMEMBERED:
+                self._fallen.clear()
+            self._fallen[rest] = self._fall(rest)
+        return self._fallen[rest]
 
-    def _root(self, topic: bytes) -> bytes:
-        """The shortest topic that this one begins with."""
-        root = self._roots.get(topic)
-        if root is None:
-            root = topic
-            while (parent := self.parent(root)) is not None:
-                root = parent
-            self._roots[topic] = root
-        return root
+    def _fall(self, text: bytes) -> bytes | None:
+        while place := bisect_right(self._sorted, text):
+            topic = self._sorted[place - 1]
+            if text.startswith(topic):
+                return topic
+            text = text[: _in_common(topic, text)]
+        return None
 
     def parent(self, topic: bytes) -> bytes | None:
         """The longest topic that this one begins with, itself aside."""
-        try:
-            return self._parents[topic]
-        except KeyError:
-            # It is no longer than what the topic has in common with the one before it, for that begins with it, too.
-            place = bisect_left(self._sorted, topic)
-            before = self._sorted[place - 1] if place else b""
-            pairs = enumerate(zip(before, topic, strict=False))
-            common = next((at for at, (one, other) in pairs if one != other), min(len(before), len(topic) - 1))
-            shorter = (topic[:size] for size in range(common, -1, -1))
-            parent = self._parents[topic] = next((part for part in shorter if part in self._topics), None)
-            return parent
+        return self.longest(topic[:-1]) if topic else None
 
     def _settle(self) -> None:
         if len(self._new) > _FEW:
@@ -100,10 +88,21 @@ class _Search:
 
     def _sort(self) -> None:
         self._sorted = sorted(self._topics)
-        self._parents.clear()
-        self._roots.clear()
         self._new.clear()
+        self._fallen.clear()
         self._gone = 0
+
+
+def _in_common(one: bytes, other: bytes) -> int:
+    """How many bytes two texts begin with alike."""
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        size = (least + most + 1) // 2
+        if one.startswith(other[:size]):
+            least = size
+        else:
+            most = size - 1
+    return least
 
 
 class TopicTable:
