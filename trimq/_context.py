@@ -175,7 +175,17 @@ class Context:
     def _spawn(self, service: Callable[[], Awaitable[None]]) -> None:
         # With the contextvars of whoever opened the context, not of whoever called connect.
         assert self._services is not None
-        self._contextvars.run(self._services.start_soon, service)
+        self._contextvars.run(self._services.start_soon, self._guard, service)
+
+    @enable_ki_protection
+    async def _guard(self, service: Callable[[], Awaitable[None]]) -> None:
+        """Runs a service; its crash is the end of the context before other services end, and drop, in consequence."""
+        try:
+            await service()
+        except BaseException as error:
+            if without(error, lambda leaf: isinstance(leaf, trio.Cancelled)) is not None:
+                self.shutdown()
+            raise
 
     def _transport(self, socket: Socket, endpoint: str, *, bind: bool) -> tuple[Transport, str]:
         scheme, address = split(endpoint)
@@ -303,7 +313,10 @@ class _Block:
                 async with trio.open_nursery() as services:
                     self._context._services = services
                     started.set()
-                    await self._context._flusher.run()
+                    try:
+                        await self._context._flusher.run()
+                    finally:
+                        self._context.shutdown()
         finally:
             self._context.shutdown()
 

@@ -76,8 +76,9 @@ async def hold(
                     remote.outbox.held,
                     remote.where,
                 )
+            socket._unlink(remote)  # before there is room in its outbox again: nobody should be given that
+            if remote.outbox.held:
                 remote.outbox.taken()
-            socket._unlink(remote)
             tell(EndpointState.WAITING, cause)  # in the same tick: where there is no peer, nothing is ready
         await trio.aclose_forcefully(stream)
     return cause
