@@ -110,17 +110,17 @@ class IpcTransport(StreamTransport):
           InvalidEndpoint: see `check`.
         """
         self.check(address, bind=False)
-        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 await sock.connect(_name(address))
                 _check_connected(sock)
-            except OSError as exc:
-                number = exc.errno or errno.EIO
-                raise OSError(number, f"cannot connect to ipc://{address}: {os.strerror(number)}") from exc
-        except BaseException:
-            sock.close()
-            raise
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as exc:
+            number = exc.errno or errno.EIO
+            raise OSError(number, f"cannot connect to ipc://{address}: {os.strerror(number)}") from exc
         # trio's sockets do not show what they wrap; but they can be made to let go of it.
         return SystemStream(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
 
@@ -192,7 +192,10 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _listen(address: str, backlog: int) -> socket.socket:
     """A socket that listens there; what was left behind at a path is removed first."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as exc:
+        raise bind_error(exc, f"ipc://{address}") from exc
     try:
         try:
             sock.bind(_name(address))
