@@ -29,6 +29,7 @@ class Scene:
     unblock: Callable[[], Awaitable[None]]  # after it the call can return
     got: list[bytes] = attrs.field(factory=list[bytes])  # last frames of what the peer got of us, in order
     sends: bool = False
+    arrive: Callable[[], None] | None = None  # as `unblock`, but the peer has sent when it returns
 
 
 Make = Callable[[trimq.Context, str], Awaitable[Scene]]
@@ -78,14 +79,18 @@ async def fill(socket: Any, message: Any) -> int:
 
 
 async def _receiving(
-    kind: Any, peer_kind: Any, context: trimq.Context, address: str, prefix: tuple[bytes, ...] = ()
-) -> tuple[Any, Callable[[], Awaitable[None]]]:
+    kind: Any, peer_kind: Any, context: trimq.Context, address: str, *, dials: bool = False
+) -> tuple[Any, Callable[[], Awaitable[None]], Callable[[], None]]:
     socket, peer = context.socket(kind), context.socket(peer_kind)
     if kind in (trimq.Sub, trimq.XSub):
         socket.subscribe(b"")
-    await joined(socket, peer, address)
+    if dials:
+        await joined(peer, socket, address)
+    else:
+        await joined(socket, peer, address)
     if kind in (trimq.Sub, trimq.XSub):
         await peer.wait_for_subscribers(1, b"")
+    prefix: tuple[bytes, ...] = ()
     if kind is trimq.Stream:
         await socket.receive()  # the connection is told
         prefix = ((await peer.receive())[0],)
@@ -96,53 +101,56 @@ async def _receiving(
     async def unblock() -> None:
         await peer.send([*prefix, MINE] if prefix else MINE)
 
-    return socket, unblock
+    def arrive() -> None:
+        peer.send_nowait([*prefix, MINE] if prefix else MINE)
+
+    return socket, unblock, arrive
 
 
-def receive(kind: Any, peer_kind: Any) -> Make:
+def receive(kind: Any, peer_kind: Any, *, dials: bool = False) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
-        socket, unblock = await _receiving(kind, peer_kind, context, address)
-        return Scene(socket, socket.receive, unblock)
+        socket, unblock, arrive = await _receiving(kind, peer_kind, context, address, dials=dials)
+        return Scene(socket, socket.receive, unblock, arrive=arrive)
 
     return make
 
 
 def receive_many(kind: Any, peer_kind: Any) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
-        socket, unblock = await _receiving(kind, peer_kind, context, address)
+        socket, unblock, arrive = await _receiving(kind, peer_kind, context, address)
 
         async def call() -> Any:
             [message] = await socket.receive_many()
             return message
 
-        return Scene(socket, call, unblock)
+        return Scene(socket, call, unblock, arrive=arrive)
 
     return make
 
 
 def async_for(kind: Any, peer_kind: Any) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
-        socket, unblock = await _receiving(kind, peer_kind, context, address)
+        socket, unblock, arrive = await _receiving(kind, peer_kind, context, address)
 
         async def call() -> Any:
             async for message in socket:
                 return message
             raise AssertionError("async for over a socket never ends by itself")
 
-        return Scene(socket, call, unblock)
+        return Scene(socket, call, unblock, arrive=arrive)
 
     return make
 
 
 def receivable(*, many: bool) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
-        socket, unblock = await _receiving(trimq.Pull, trimq.Push, context, address)
+        socket, unblock, arrive = await _receiving(trimq.Pull, trimq.Push, context, address)
         other = context.socket(trimq.Sub)
 
         async def any_of_two() -> None:
             assert await trimq.wait_any(other, socket) == [socket]
 
-        return Scene(socket, any_of_two if many else socket.wait_receivable, unblock)
+        return Scene(socket, any_of_two if many else socket.wait_receivable, unblock, arrive=arrive)
 
     return make
 
@@ -286,10 +294,47 @@ async def subscribers(context: trimq.Context, address: str) -> Scene:
     socket, peer = context.socket(trimq.Pub), context.socket(trimq.Sub)
     await joined(socket, peer, address)
 
-    async def unblock() -> None:
+    def arrive() -> None:
         peer.subscribe(b"topic")
 
-    return Scene(socket, lambda: socket.wait_for_subscribers(1, b"topic.sub"), unblock)
+    async def unblock() -> None:
+        arrive()
+
+    return Scene(socket, lambda: socket.wait_for_subscribers(1, b"topic.sub"), unblock, arrive=arrive)
+
+
+# Calls of several steps, and sockets that have dialled
+
+
+async def request(context: trimq.Context, address: str) -> Scene:
+    """A question that goes out at once, and an answer that is waited for."""
+    socket, peer = context.socket(trimq.Req), context.socket(trimq.Rep)
+    await joined(socket, peer, address)
+
+    async def call() -> Any:
+        await socket.send(b"question")
+        return await socket.receive()
+
+    def arrive() -> None:
+        peer.receive_nowait()
+        peer.send_nowait(MINE)
+
+    async def unblock() -> None:
+        await peer.receive()
+        await peer.send(MINE)
+
+    return Scene(socket, call, unblock, arrive=arrive)
+
+
+async def any_of_many(context: trimq.Context, address: str) -> Scene:
+    """wait_any over sockets of several types, the one with a message among them."""
+    socket, unblock, arrive = await _receiving(trimq.Dealer, trimq.Dealer, context, address)
+    others = [context.socket(kind) for kind in (trimq.Sub, trimq.Router, trimq.Pair)]
+
+    async def call() -> Any:
+        return await trimq.wait_any(*others, socket)
+
+    return Scene(socket, call, unblock, arrive=arrive)
 
 
 RECEIVE = {
@@ -345,6 +390,15 @@ LEVEL = {
     "ready": ready,
     "wait_for_peers": peers,
     "wait_for_subscribers": subscribers,
+}
+
+STEPS = {
+    "request": request,
+    "Pull.receive, dialled": receive(trimq.Pull, trimq.Push, dials=True),
+    "Dealer.receive, dialled": receive(trimq.Dealer, trimq.Dealer, dials=True),
+    "Sub.receive, dialled": receive(trimq.Sub, trimq.Pub, dials=True),
+    "Pair.receive, dialled": receive(trimq.Pair, trimq.Pair, dials=True),
+    "wait_any of four": any_of_many,
 }
 
 ADDRESSES = {"inproc": "inproc://scene", "memory": "tcp://scene:1"}

@@ -1,0 +1,201 @@
+"""ZMTP read naively: what the fuzz targets and the state machines compare trimq with.
+
+Written from wire.md and RFC 37, byte after byte, over all that the peer ever sent; no state, no speed, and nothing of
+the code under test but its plain values.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from trimq._message import Item, Subscription
+
+MAX_COMMAND = 65536 + 1024  # trimq's own limit, as documented
+MAX_METADATA = 65536
+RESERVED = {b"user-id", b"peer-address", b"routing-id"}
+NAME = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+"
+
+
+class Bad(Exception):
+    """The bytes break the protocol."""
+
+
+def check_text(error: Exception, like: str | None = None) -> None:
+    """An error's message is fit for a log: it is short and printable; and it is the same again, if it was told before."""
+    text = str(error)
+    assert text.isprintable()
+    assert 0 < len(text) < 2000
+    assert like in (None, text)
+
+
+@attrs.frozen
+class Frame:
+    """One frame; ``size`` is what its header says, and ``body`` None if it has not all come."""
+
+    flags: int
+    size: int
+    body: bytes | None
+    rest: bytes
+
+
+def read_frame(data: bytes) -> Frame | None:
+    """The frame that the bytes begin with; None if there is not even a header (wire.md 1.3)."""
+    if len(data) < 2:
+        return None
+    if data[0] & 2:
+        if len(data) < 9:
+            return None
+        size, start = int.from_bytes(data[1:9], "big"), 9
+    else:
+        size, start = data[1], 2
+    body = data[start : start + size]
+    return Frame(data[0], size, body if len(body) == size else None, data[start + size :])
+
+
+def split_command(body: bytes) -> tuple[bytes, bytes]:
+    """Name and data of a command (wire.md 1.4)."""
+    if not body or body[0] == 0 or body[0] > len(body) - 1:
+        raise Bad
+    return body[1 : body[0] + 1], body[body[0] + 1 :]
+
+
+def pong(data: bytes) -> bytes:
+    """The PONG's body for a PING's data (wire.md 1.7, rows 48 and 49)."""
+    if len(data) < 2:
+        raise Bad
+    return b"\x04PONG" + data[2:18]
+
+
+def error_reason(data: bytes) -> bytes:
+    """The reason of an ERROR (wire.md 1.9, rows 37 and 38)."""
+    if not data or len(data) - 1 < data[0]:
+        raise Bad
+    return data[1 : 1 + data[0]]
+
+
+def metadata(data: bytes) -> dict[bytes, bytes]:
+    """The properties, by their names in lower case; the first of a name counts (wire.md 1.5, rows 27 to 36)."""
+    if len(data) > MAX_METADATA:
+        raise Bad
+    found: dict[bytes, bytes] = {}
+    while data:
+        length, data = data[0], data[1:]
+        name, data = data[:length], data[length:]
+        if length == 0 or len(name) < length or len(data) < 4 or any(byte not in NAME for byte in name):
+            raise Bad
+        size, data = int.from_bytes(data[:4], "big"), data[4:]
+        value, data = data[:size], data[size:]
+        if len(value) < size:
+            raise Bad
+        key = name.lower()
+        if key == b"socket-type" and found.get(key, value) != value:
+            raise Bad
+        if key == b"identity" and (size > 255 or value[:1] == b"\0"):
+            raise Bad
+        if key not in RESERVED and not key.startswith(b"__"):
+            found.setdefault(key, value)
+    return found
+
+
+@attrs.define
+class Traffic:
+    """What a stream after the handshake means."""
+
+    items: list[Item] = attrs.field(factory=list)
+    bad: bool = False
+    pong: bytes | None = None
+    """The body of the last PONG due."""
+
+
+def traffic(data: bytes, *, publishes: bool, max_message_size: float) -> Traffic:
+    """All that a peer sent after its READY (wire.md 1.3, 1.4; section 9 rows 40 to 53)."""
+    result = Traffic()
+    frames: list[bytes] = []
+    try:
+        while (frame := read_frame(data)) is not None:
+            if frame.flags > 7 or frame.flags & 5 == 5:
+                raise Bad
+            limit = max(max_message_size, MAX_COMMAND) if frame.flags & 4 else max_message_size
+            if frame.size > limit or frame.size > 2**63 - 1:
+                raise Bad
+            if frame.body is None:
+                break
+            data = frame.rest
+            if frame.flags & 4:
+                _command(frame.body, result, publishes)
+                continue
+            frames.append(frame.body)
+            if not frame.flags & 1:
+                result.items.append(frames if len(frames) > 1 else frames[0])
+                frames = []
+    except Bad:
+        result.bad = True
+    return result
+
+
+def _command(body: bytes, result: Traffic, publishes: bool) -> None:
+    name, data = split_command(body)
+    if name in (b"SUBSCRIBE", b"CANCEL") and publishes:
+        result.items.append(Subscription(data, name == b"SUBSCRIBE"))
+    elif name == b"PING":
+        result.pong = pong(data)
+    elif name in (b"READY", b"ERROR"):
+        raise Bad
+
+
+@attrs.define
+class Opening:
+    """What a stream's beginning means to a NULL peer of ZMTP 3."""
+
+    sent: int = 10
+    """How many bytes of our greeting are due (wire.md 1.2)."""
+    greeted: bool = False
+    """The greeting is complete and agrees: our READY is due."""
+    bad: bool = False
+    ready: dict[bytes, bytes] | None = None
+    """The properties of the peer's READY."""
+    minor: int = 1
+    rest: bytes = b""
+
+
+def opening(data: bytes) -> Opening:
+    """A peer's greeting and READY (wire.md 1.1, 1.2, 1.5; section 9 rows 1 to 39)."""
+    result = Opening()
+    try:
+        _opening(data, result)
+    except Bad:
+        result.bad = True
+    return result
+
+
+def _opening(data: bytes, result: Opening) -> None:
+    if data and data[0] != 0xFF:
+        raise Bad  # ZMTP 1.0 or nothing at all
+    if len(data) < 10:
+        return
+    if data[9] % 2 == 0:
+        raise Bad
+    result.sent = 11
+    if len(data) < 11:
+        return
+    if data[10] < 3:
+        raise Bad
+    result.sent = 64
+    if len(data) < 64:
+        return
+    if data[12:32] != b"NULL".ljust(20, b"\0"):
+        raise Bad
+    result.greeted = True
+    result.minor = 0 if data[10:12] == b"\x03\x00" else 1
+    frame = read_frame(data[64:])
+    if frame is None:
+        return
+    if frame.flags not in (4, 6) or frame.size > MAX_COMMAND:
+        raise Bad
+    if frame.body is None:
+        return
+    name, properties = split_command(frame.body)
+    if name != b"READY":
+        raise Bad
+    result.ready = metadata(properties)
+    result.rest = frame.rest
