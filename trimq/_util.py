@@ -84,18 +84,17 @@ class Pace:
     )
 
     def __init__(self, *, strict: bool = False) -> None:
-        self.slice = _Slice()
-        self.waking = 0  # calls that were handed what they waited for, and have not run yet
-        self.more = False  # more came than one message
-        self.fresh = (
-            False  # a call has waited, nothing was sent since, and as far as is known nothing else is to be done
-        )
+        self.slice: _Slice = _Slice()
+        self.waking: int = 0  # calls that were handed what they waited for, and have not run yet
+        self.more: bool = False  # more came than one message
+        # A call has waited, nothing was sent since, and as far as is known nothing else is to be done.
+        self.fresh: bool = False
         self._strict = strict
         self._thread: int | None = get_ident()  # the run's; who is not on it has to be refused
         _watch_forks()
         _paces.add(self)
         self._share = _SLICE
-        self.portion = _LEAST  # messages that a link delivers at one go
+        self.portion: int = _LEAST  # messages that a link delivers at one go
         self._portioned = 0.0
         self._tick = 0
         self._yields = 0
@@ -193,9 +192,9 @@ class Waiter:
     __slots__ = ("error", "pace", "result", "served", "task", "want")
 
     def __init__(self, want: Any, pace: Pace) -> None:
-        self.pace = pace
+        self.pace: Pace = pace
         self.task = current_task()
-        self.want = want
+        self.want: Any = want
         self.result: Any = None
         self.error: BaseException | None = None
         self.served = False

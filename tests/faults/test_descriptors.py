@@ -1,4 +1,4 @@
-"""Descriptors exhausted while accepting, connecting and binding: told, no CPU burnt, those who are there served; it recovers.
+"""Descriptors exhausted while accepting, connecting and binding: told, no CPU burnt, who is there is served; it recovers.
 
 In a process of its own (descriptors.py), whose limit the test may set (promise 4).
 """

@@ -1,4 +1,4 @@
-"""Peers that send without end, and peers that stall: our memory stays bounded, and the other peers are served (promise 4)."""
+"""Peers that send without end, or stall: our memory stays bounded, and the others are served (promise 4)."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ ENDLESS = {
 @pytest.mark.parametrize("flood", [name for name in ENDLESS if name != "large frames of one message"])
 @pytest.mark.parametrize("bound", [True, False], ids=["bound", "connecting"])
 async def test_what_has_no_end_is_ended(flood: str, bound: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """wire.md 9, rows 35 and 44, and a handshake without end: closed early, said why, little kept; the good peer is served."""
+    """wire.md 9, rows 35 and 44, and a handshake without end: closed early, said why, little kept; others are served."""
     caplog.set_level(logging.DEBUG, "trimq")
     start, unit, says = ENDLESS[flood]
     async with running() as context:
