@@ -114,3 +114,10 @@ def bench(session: nox.Session) -> None:
     install(session, "peers", "bench")
     out = str(Path(session.create_tmp()).resolve())
     session.run("python", "tests/bench/run.py", "--out", out, *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Whatever a peer or a file may say, guided by coverage (`-- --max-total-time 600 traffic`); not run by CI."""
+    install(session, "test", "fuzz")
+    session.run("python", "tests/fuzz/run.py", *session.posargs)

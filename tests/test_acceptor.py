@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 import trimq
 from trimq import EndpointState, _acceptor
 from trimq._options import Settings
-from trimq.abc import Listener
+from trimq.abc import AcceptRefused, Listener
+from trimq.events import AcceptFailed
 from trimq.testing import MemoryStream, MemoryTransport
 
 
@@ -177,6 +179,197 @@ async def test_a_storm_does_not_overflow_the_backlog(monkeypatch: pytest.MonkeyP
                 for sock in crowd
             ]
             assert again == [(0,)] * 400
+
+
+class Refusing(MemoryTransport):
+    """Its listeners refuse so many connections first, without a yield."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+        self.refused = 0
+
+    def bind(self, address: str, settings: Settings) -> Listener:
+        listener = super().bind(address, settings)
+        accept = listener.accept
+
+        async def refuse() -> trio.abc.Stream:
+            await checkpoint_if_cancelled()
+            if self.refused < self.number:
+                self.refused += 1
+                raise AcceptRefused(errno.EACCES, "you are not wanted")
+            return await accept()
+
+        listener.accept = refuse  # type: ignore[method-assign]
+        return listener
+
+
+async def test_the_refused_hold_up_nobody(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that a filter refuses is told (ACCEPT_FAILED), and the next is accepted at once."""
+    caplog.set_level(logging.DEBUG, "trimq")
+    async with opened(Refusing(3)) as context:
+        pull, push = context.socket(trimq.Pull), context.socket(trimq.Push)
+        async with pull.events() as events:
+            push.connect(pull.bind("tcp://there:1"))
+            await push.send(b"hi")
+            assert await pull.receive() == [b"hi"]
+            assert trio.current_time() == 0
+            told = []
+            with pytest.raises(trio.WouldBlock):
+                while True:
+                    told.append(events.receive_nowait())
+        causes = [str(event.cause) for event in told if isinstance(event, AcceptFailed)]
+        assert causes == ["[Errno 13] you are not wanted"] * 3
+        records = [record for record in caplog.records if "you are not wanted" in record.getMessage()]
+        assert [record.levelno for record in records] == [logging.DEBUG] * 3
+
+
+async def test_a_crowd_of_refused_does_not_take_the_run() -> None:
+    """Promise 5, also where a listener that need not wait refuses all."""
+    network = Refusing(math.inf)
+    async with opened(network) as context:
+        endpoint = context.socket(trimq.Pull).bind("tcp://there:1")
+        for _ in range(10):
+            await checkpoint()
+        endpoint.close()
+        assert 0 < network.refused <= 11 * 64
+
+
+async def test_filters_of_tcp() -> None:
+    """ZMQ_TCP_ACCEPT_FILTER from the user's side: who is refused is no peer, and tries again; the others are there."""
+    async with trimq.open_context(linger=0.0) as context:
+        pull = context.socket(trimq.Pull, tcp_accept_filter=["127.0.0.7"])
+        stranger, friend = context.socket(trimq.Push), context.socket(trimq.Push)
+        with trio.fail_after(30):
+            async with pull.events() as events:
+                endpoint = pull.bind("tcp://127.0.0.1:*")
+                refused = stranger.connect(endpoint)
+                while not isinstance(event := await events.receive(), AcceptFailed):
+                    pass
+                assert event.endpoint == str(endpoint)
+                assert "127.0.0.1 is not in the tcp_accept_filter" in str(event.cause)
+            while refused.cause is None:
+                await checkpoint()
+            friend.connect(str(endpoint).replace("tcp://", "tcp://127.0.0.7:*;"))
+            await friend.send(b"hi")
+            assert await pull.receive() == [b"hi"]
+        assert [peer.address for peer in pull.peers] == ["127.0.0.7"]
+
+
+async def test_max_connections(autojump_clock: MockClock) -> None:
+    """Beyond them, a connection is closed at once; when one has ended, the next to come has its place."""
+    network = MemoryTransport()
+    async with opened(network) as context:
+        pull = context.socket(trimq.Pull, max_connections=2)
+        pull.bind("tcp://there:1")
+        pull.bind("tcp://other:1")
+        pushes = [context.socket(trimq.Push) for _ in range(4)]
+        for push in pushes[:2]:
+            push.connect("tcp://there:1")
+        await pull.wait_for_peers(2)
+        third = pushes[2].connect("tcp://there:1")
+        await trio.sleep(60)
+        assert (len(pull.peers), len(network.connections)) == (2, 2)
+        assert third.state is not EndpointState.READY
+        assert isinstance(third.cause, (trio.BrokenResourceError, OSError))
+        pushes[3].connect("tcp://other:1")  # each endpoint counts its own
+        await pull.wait_for_peers(3)
+        pushes[0].close()
+        await third.ready()
+        await pushes[2].send(b"at last")
+        assert await pull.receive() == [b"at last"]
+
+
+async def test_max_connections_counts_strangers(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever holds a connection counts; the log is told at most once a second, and how many they were."""
+    caplog.set_level(logging.WARNING, "trimq")
+    network = MemoryTransport()
+    async with opened(network, handshake_timeout=5.0) as context:
+        pull = context.socket(trimq.Pull, max_connections=1)
+        async with pull.events() as events:
+            pull.bind("tcp://there:1")
+            first = await stranger(network, b"")
+            await wait_all_tasks_blocked()
+            beyond = []
+            for pause in (0, 0, 0, 0.5, 0.5, 0):
+                await trio.sleep(pause)
+                beyond.append(await stranger(network, b""))
+            await trio.sleep(0.1)
+            assert first.connected
+            assert not any(stream.connected for stream in beyond)
+            assert caplog.messages == [f"tcp://there:1: {n} connections refused: max_connections=1" for n in (1, 4)]
+            await trio.sleep(4)  # the first has taken too long
+            last = await stranger(network, b"")
+            await wait_all_tasks_blocked()
+            assert last.connected
+            told = []
+            with pytest.raises(trio.WouldBlock):
+                while True:
+                    told.append(events.receive_nowait())
+        assert sum(isinstance(event, AcceptFailed) for event in told) == 6
+
+
+async def test_max_handshakes(autojump_clock: MockClock) -> None:
+    """While so many are unfinished, others wait in the backlog; one that is complete, or gone, makes room."""
+    network = MemoryTransport()
+    async with opened(network, handshake_timeout=30.0) as context:
+        pull = context.socket(trimq.Pull, max_handshakes=2)
+        pull.bind("tcp://there:1")
+        strangers = [await stranger(network, b"\xff") for _ in range(2)]
+        pushes = [context.socket(trimq.Push) for _ in range(3)]
+        endpoints = [push.connect("tcp://there:1") for push in pushes]
+        await trio.sleep(10)
+        assert pull._carriers == 1 + 2
+        assert pull.peers == ()
+        assert [endpoint.state for endpoint in endpoints] == [EndpointState.HANDSHAKING] * 3
+        await strangers[0].aclose()
+        await pull.wait_for_peers(3)  # one after the other: each that is complete lets in the next
+        assert trio.current_time() == 10
+        strangers += [await stranger(network, b"") for _ in range(5)]
+        await trio.sleep(1)
+        assert pull._carriers == 1 + 3 + 2
+        late = context.socket(trimq.Push).connect("tcp://there:1")
+        with trio.fail_after(95):
+            await late.ready()  # five strangers take 30 seconds each, two at a time
+
+
+@pytest.mark.parametrize("how", ["endpoint", "socket"])
+async def test_closing_while_handshakes_are_too_many(how: str, autojump_clock: MockClock) -> None:
+    """The acceptor that waits for room ends, and with it those who shake hands or wait in the backlog."""
+    network = MemoryTransport()
+    async with opened(network) as context:
+        pull = context.socket(trimq.Pull, max_handshakes=1)
+        endpoint = pull.bind("tcp://there:1")
+        strangers = [await stranger(network, b"") for _ in range(3)]
+        await wait_all_tasks_blocked()
+        (endpoint if how == "endpoint" else pull).close()
+        await wait_all_tasks_blocked()
+        assert pull._carriers == 0
+        assert not any(stream.connected for stream in strangers)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+async def test_bound_again_at_once(scheme: str, tmp_path: Path) -> None:
+    """Design 1: the address is free at once, though a connection of before is alive, and has much to do still."""
+    async with trimq.open_context() as context:
+        push, other = context.socket(trimq.Push), context.socket(trimq.Push)
+        pull = context.socket(trimq.Pull, receive_hwm=1)
+        bound = str(push.bind("tcp://127.0.0.1:*" if scheme == "tcp" else f"ipc://{tmp_path}/s"))
+        pull.connect(bound)
+        with trio.fail_after(30):
+            await push.wait_for_peers()
+            data = [b"%03d" % n + bytes(100_000) for n in range(100)]
+            await push.send_many(data)
+            push.close()
+            assert str(other.bind(bound)) == bound
+            assert push._carriers > 0
+            newcomer = context.socket(trimq.Pull)
+            newcomer.connect(bound)
+            await other.send(b"from the next")
+            assert await newcomer.receive() == [b"from the next"]
+            assert push._carriers > 0
+            assert [await pull.receive() for _ in data] == [[frame] for frame in data]
+            await other.wait_for_peers(2)  # it has come back
 
 
 async def stranger(network: MemoryTransport, data: bytes) -> MemoryStream:

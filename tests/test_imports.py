@@ -25,7 +25,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_wire",),
     ("_mechanisms",),
     ("_pipe",),
-    ("_flusher",),
+    ("_flusher", "_heart"),
     ("_endpoint", "_monitor"),
     # the transport tower, then the pattern tower
     ("_link",),

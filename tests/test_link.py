@@ -7,6 +7,7 @@ over real sockets.
 from __future__ import annotations
 
 import errno
+import math
 import random
 import signal
 import socket
@@ -19,14 +20,16 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
-from wire.helpers import command, connection, frame
+from wire.helpers import G, R, command, connection, frame, greeting
 
 import trimq
 from trimq._abc import Direct
 from trimq._errors import ProtocolError
 from trimq._flusher import Flusher
+from trimq._heart import Heart
 from trimq._link import Link
 from trimq._message import Subscription
+from trimq._options import Settings
 from trimq._pipe import Pipe
 from trimq._remote import Remote
 from trimq._transports._system import SystemStream
@@ -35,6 +38,7 @@ from trimq._util import Pace
 ALL = 1 << 40
 PING = command(b"PING", b"\0\0context")
 PONG = command(b"PONG", b"context")
+OURS = command(b"PING", b"\0\0")
 
 
 def broken(number: int = errno.EPIPE) -> OSError:
@@ -130,14 +134,23 @@ class Taker(trio.abc.HalfCloseableStream, Direct):
 
 
 class Case:
-    """A link past its handshake, its pipes, and what became of it."""
+    """A link past its handshake, its pipes, and what became of it.
+
+    ``hands`` is the peer's side of the handshake; without it nothing is known of the peer.
+    """
 
     def __init__(self, stream: trio.abc.Stream, flusher: Flusher, outbox: Pipe | None = None, **kwargs: Any) -> None:
         self.stream: Any = stream
         self.flusher = flusher
         self.inbox = Pipe(kwargs.pop("receive_hwm", 1000))
         self.outbox = Pipe(1000) if outbox is None else outbox
-        self.link = Link(stream, connection(**kwargs), flusher)
+        heart = kwargs.pop("heart", None) or Heart(lambda service: None)
+        hands = kwargs.pop("hands", b"")
+        wire = connection(**kwargs)
+        if hands:
+            wire.begin()
+            wire.handshake_untrusted(hands)
+        self.link = Link(stream, wire, flusher, heart, Settings(heartbeat_interval=math.inf))
         self.scope = trio.CancelScope()
         self.outcome: Any = "still running"
 
@@ -338,6 +351,252 @@ async def test_pong_while_a_half_is_written(flusher: Flusher) -> None:
         case.stream.give_room()
         await wait_all_tasks_blocked()
         assert case.stream.written == frame(b"a" * 10) + PONG + frame(b"b")
+
+
+# PINGs, and what they tell. When they go out: tests/test_heart.py.
+
+
+async def test_ping_between_messages(flusher: Flusher) -> None:
+    """Whatever the writer does; one that waits is enough; and with a PONG in the order in which they were made."""
+    async with linked(flusher, Taker(room=5)) as case:
+        case.put(b"a" * 10, fresh=True)
+        case.link.ping()
+        case.stream.give(command(b"PING", b"\0\0one"), command(b"PING", b"\0\0two"))
+        await wait_all_tasks_blocked()
+        case.link.ping()
+        case.put(b"b")
+        case.stream.give_room()
+        await wait_all_tasks_blocked()
+        assert case.stream.written == frame(b"a" * 10) + OURS + command(b"PONG", b"two") + frame(b"b")
+        case.link.ping()
+        await wait_all_tasks_blocked()
+        assert case.stream.written.endswith(frame(b"b") + OURS)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("direct", [True, False])
+async def test_ping_while_the_writer_is_parked(flusher: Flusher, direct: bool, fresh: bool) -> None:
+    """Whoever has just waited; messages go on as before it."""
+    ours, theirs = memory_stream_pair()
+    async with linked(flusher, Taker() if direct else ours) as case:
+        flusher.pace.fresh = fresh
+        case.link.ping()
+        case.put(b"later", fresh=True)
+        await wait_all_tasks_blocked()
+        written = case.stream.written if direct else await theirs.receive_some(100)
+        assert written in (OURS + frame(b"later"), frame(b"later") + OURS)
+
+
+@pytest.mark.parametrize("room", [5, ALL])
+async def test_expire(flusher: Flusher, room: int) -> None:
+    """Promise 1: what is being written is in doubt, what waits stays queued; the cause is what was given."""
+    async with linked(flusher, Taker(room=room)) as case:
+        case.put(b"a" * 10, fresh=True)
+        case.put(b"b")
+        error = TimeoutError("gone")
+        case.link.expire(error)
+        await wait_all_tasks_blocked()
+        assert case.outcome is error
+        assert (case.outbox.held, list(case.outbox.queue)) == ((1, [b"b"]) if room == 5 else (0, [b"b"]))
+
+
+async def test_expire_after_a_write_that_failed(flusher: Flusher) -> None:
+    """The first failure is the cause."""
+    async with linked(flusher) as case:
+        case.stream.error = broken()
+        case.put(b"in doubt", fresh=True)
+        await wait_all_tasks_blocked()
+        case.link.expire(TimeoutError("gone"))
+        await wait_all_tasks_blocked()
+        assert case.outcome is case.stream.error
+
+
+# confirm
+
+
+class Asking:
+    """A call of `Link.confirm`, and what became of it."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.scope = trio.CancelScope()
+        self.outcome: Any = "waits"
+
+    async def run(self) -> None:
+        with self.scope:
+            self.outcome = await self.case.link.confirm()
+
+
+@asynccontextmanager
+async def asking(case: Case, calls: int = 1) -> AsyncIterator[list[Asking]]:
+    """So many calls, begun one after the other."""
+    async with trio.open_nursery() as nursery:
+        made = [Asking(case) for _ in range(calls)]
+        for one in made:
+            nursery.start_soon(one.run)
+            await wait_all_tasks_blocked()
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+def asked(number: int) -> bytes:
+    """The n-th PING of a link that asks for an answer of its own."""
+    return command(b"PING", b"\0\0" + number.to_bytes(8, "big"))
+
+
+def answer(number: int) -> bytes:
+    """The PONG to that."""
+    return command(b"PONG", number.to_bytes(8, "big"))
+
+
+async def test_confirm(flusher: Flusher) -> None:
+    """A PING of its own, at most 16 bytes of context (RFC 37); only the PONG to it counts."""
+    async with linked(flusher, hands=G + R) as case, asking(case) as [call]:
+        assert case.stream.written == asked(1)
+        case.link.ping()
+        case.stream.give(PONG + command(b"PONG") + answer(2) + answer(1)[:-1])
+        await wait_all_tasks_blocked()
+        assert call.outcome == "waits"
+        case.stream.give(answer(1)[-1:])
+        await wait_all_tasks_blocked()
+        assert call.outcome is True
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_confirm_comes_behind_what_is_queued(flusher: Flusher, direct: bool, fresh: bool) -> None:
+    """All that waited at the call is written before the PING; what comes later may be, too."""
+    ours, theirs = memory_stream_pair()
+    async with linked(flusher, Taker() if direct else ours, hands=G + R) as case:
+        passed: list[int] = []
+        case.outbox.on_passed = hook = lambda: passed.append(case.outbox.passed)
+        messages = [b"%d" % number for number in range(700)]
+        case.put(*messages, fresh=fresh)
+        async with asking(case) as [call]:
+            written = bytes(case.stream.written if direct else await theirs.receive_some(1 << 20))
+            assert written == b"".join(map(frame, messages)) + asked(1)
+            assert passed[-1] == 700
+            assert case.outbox.on_passed is hook
+            if direct:
+                case.stream.give(answer(1))
+            else:
+                await theirs.send_all(answer(1))
+            await wait_all_tasks_blocked()
+            assert call.outcome is True
+        case.put(b"later", fresh=True)
+        await wait_all_tasks_blocked()
+        assert passed[-1] == 701
+
+
+async def test_confirm_waits_for_what_is_half_written(flusher: Flusher) -> None:
+    """What counts as queued is not written yet."""
+    async with linked(flusher, Taker(room=5), hands=G + R) as case:
+        case.put(b"a" * 10, fresh=True)
+        async with asking(case) as [call]:
+            case.put(b"b")
+            case.stream.give(answer(1))
+            await wait_all_tasks_blocked()
+            assert call.outcome == "waits"
+            case.stream.give_room()
+            await wait_all_tasks_blocked()
+            assert case.stream.written in (
+                frame(b"a" * 10) + asked(1) + frame(b"b"),
+                frame(b"a" * 10) + frame(b"b") + asked(1),
+            )
+            case.stream.give(answer(1))
+            await wait_all_tasks_blocked()
+            assert call.outcome is True
+
+
+async def test_several_confirm(flusher: Flusher) -> None:
+    """Each has a PING and an answer of its own; one that is cancelled takes nothing from the others."""
+    async with linked(flusher, Taker(room=0), hands=G + R) as case:
+        case.put(b"a")
+        async with asking(case, 4) as calls:
+            calls[1].scope.cancel()
+            await wait_all_tasks_blocked()
+            case.stream.give_room()
+            await wait_all_tasks_blocked()
+            assert case.stream.written == frame(b"a") + asked(1) + asked(2) + asked(3)
+            calls[2].scope.cancel()
+            await wait_all_tasks_blocked()
+            confirmed = 0
+            for number in (3, 1, 2):  # which of them is whose, is left to chance
+                case.stream.give(answer(number))
+                await wait_all_tasks_blocked()
+                before, confirmed = confirmed, [call.outcome for call in calls].count(True)
+                assert confirmed - before in (0, 1)
+            assert [call.outcome for call in calls] == [True, "waits", "waits", True]
+
+
+async def test_all_that_wait_to_ask_are_cancelled(flusher: Flusher) -> None:
+    """No trace: no PING goes out, and the outbox tells whom it told before."""
+    async with linked(flusher, Taker(room=0), hands=G + R) as case:
+        hook = case.outbox.on_passed
+        case.put(b"a")
+        async with asking(case, 2) as calls:
+            for call in calls:
+                call.scope.cancel()
+            await wait_all_tasks_blocked()
+            case.stream.give_room()
+            await wait_all_tasks_blocked()
+            assert case.stream.written == frame(b"a")
+            assert case.outbox.on_passed is hook
+
+
+async def test_an_answer_in_the_tick_of_a_cancellation(flusher: Flusher) -> None:
+    """Promise 1: a call that was handed its result returns it."""
+    async with linked(flusher, hands=G + R) as case, asking(case) as [call]:
+        assert case.link._wire.on_pong is not None
+        case.link._wire.on_pong((1).to_bytes(8, "big"))
+        call.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert call.outcome is True
+
+
+@pytest.mark.parametrize("room", [0, ALL])
+@pytest.mark.parametrize("how", ["the peer closes", "expires", "cancelled", "in the tick in which it is written"])
+async def test_a_connection_that_ends_confirms_nothing(flusher: Flusher, how: str, room: int) -> None:
+    """False, whatever the call was waiting for; and the outbox, which outlives the link, is as before."""
+    async with linked(flusher, Taker(room=room), hands=G + R) as case:
+        hook = case.outbox.on_passed
+        case.put(b"a", fresh=True)
+        async with asking(case) as [call]:
+            if how == "the peer closes":
+                case.stream.give(b"")
+            elif how == "expires":
+                case.link.expire(TimeoutError("gone"))
+            elif how == "cancelled":
+                case.scope.cancel()
+            else:
+                case.outbox.taken()
+                case.scope.cancel()
+            await wait_all_tasks_blocked()
+            assert call.outcome is False
+            assert case.outbox.on_passed is hook
+            assert await case.link.confirm() is False
+
+
+@pytest.mark.parametrize("hands", [greeting(minor=0) + R, b""], ids=["ZMTP 3.0", "no handshake"])
+async def test_nobody_to_confirm(flusher: Flusher, hands: bytes) -> None:
+    """A peer without PING is not asked."""
+    async with linked(flusher, hands=hands) as case:
+        assert await case.link.confirm() is False
+        await wait_all_tasks_blocked()
+        assert case.stream.written == b""
+    early = Case(Taker(), flusher, hands=G + R)
+    assert await early.link.confirm() is False
+
+
+async def test_confirm_is_a_cancel_point(flusher: Flusher) -> None:
+    """Promise 5, and nothing is sent."""
+    async with linked(flusher, hands=G + R) as case:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await case.link.confirm()
+        assert scope.cancelled_caught
+        await wait_all_tasks_blocked()
+        assert case.stream.written == b""
 
 
 # how it ends

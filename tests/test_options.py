@@ -11,6 +11,7 @@ from sockets.helpers import jumping, opened
 import trimq
 from trimq._options import AnyOptions, Option, Settings, SocketOptions
 from trimq._sockets import ALL_TYPES
+from trimq._zmq_options import CONTEXT, NO_SOCKET, SOCKET
 
 kinds = pytest.mark.parametrize("kind", ALL_TYPES, ids=lambda kind: kind.__name__)
 BOOLEANS = ("ipv6", "tcp_keepalive", "immediate")
@@ -41,21 +42,39 @@ def test_context_knows_all_options() -> None:
     assert set(get_type_hints(AnyOptions)) == every
 
 
+OWN = {"send_hwm_bytes", "receive_hwm_bytes", "max_connections", "max_handshakes", "give_up_after", "ipc_mode", "mute"}
+
+
 @kinds
 def test_every_option_says_what_it_does(kind: type[trimq.Socket]) -> None:
-    """Each documents itself and names libzmq's option."""
+    """Each documents itself and names libzmq's option, unless it is trimq's own idea."""
     for name in options_of(kind):
         option = getattr(kind, name)
         assert option.__doc__, name
-        assert "ZMQ_" in option.__doc__, name
+        zmq = [word for word, known in SOCKET.items() if known == name]
+        assert len(zmq) == (name not in OWN), name
+        assert all(f"ZMQ_{word}" in option.__doc__ for word in zmq), name
         assert option.name == name
 
 
 def test_settings_have_the_sockets_defaults() -> None:
     """What a connection takes along is, by default, what a new socket would say."""
     defaults = Settings()
-    for name in Settings.__annotations__:
+    for name in Settings.__annotations__.keys() - {"libzmq"}:
         assert getattr(defaults, name) == getattr(trimq.Socket, name).default, name
+
+
+OTHERS: dict[str, Any] = {
+    "mute": "drop_old",
+    "metadata": {"X-Name": b"value"},
+    "reconnect_stop": {"refused"},
+    "tcp_accept_filter": ("10.0.0.0/8",),
+    "bind_to_device": "lo",
+    **{key: {7} for key in ("ipc_filter_pid", "ipc_filter_uid", "ipc_filter_gid")},
+    **dict.fromkeys(["heartbeat_timeout", "tcp_keepalive_idle", "tcp_keepalive_interval", "tcp_user_timeout"], 7.0),
+    **dict.fromkeys(["send_buffer", "receive_buffer", "tcp_keepalive_count", "ipc_mode", "tos", "priority"], 7),
+    "busy_poll": 7.0,
+}
 
 
 @jumping
@@ -65,7 +84,7 @@ async def test_options_can_be_given_read_and_set(kind: type[trimq.Socket]) -> No
     async with opened() as ctx:
         for name in sorted(options_of(kind)):
             default = getattr(kind, name).default
-            other: Any = {bool: not default, float: 7, int: 7, bytes: b"seven"}[type(default)]
+            other: Any = OTHERS.get(name) or {bool: not default, float: 7, int: 7, bytes: b"seven"}[type(default)]
             socket = ctx.socket(kind, **{name: other})
             assert getattr(socket, name) == other
             setattr(socket, name, default)
@@ -91,13 +110,16 @@ async def test_defaults() -> None:
     ("name", "hint"),
     [
         ("send_hmw", "did you mean send_hwm?"),
-        ("sndhwm", "did you mean send_hwm?"),
+        ("sndhwm", "libzmq's ZMQ_SNDHWM is called send_hwm in trimq"),
+        ("ZMQ_IDENTITY", "libzmq's ZMQ_ROUTING_ID is called routing_id in trimq, and is not for this type"),
+        ("rcvtimeo", "ZMQ_RCVTIMEO is no option in trimq: use a cancel scope"),
+        ("io_threads", "ZMQ_IO_THREADS is no option in trimq: trimq has no threads"),
         ("lingr", "did you mean linger?"),
         ("routing_id", "Push has no option routing_id"),
         ("bind", "Push has no option bind"),
         ("send", "Push has no option send"),
         ("_options", "Push has no option _options"),
-        ("zzz", "it has backlog, connect_timeout"),
+        ("zzz", "there are backlog, bind_to_device"),
     ],
 )
 async def test_a_wrong_name(name: str, hint: str) -> None:
@@ -255,6 +277,78 @@ async def test_welcome_message_is_a_frame() -> None:
         assert ctx.socket(trimq.XPub, welcome_message=bytearray(b"\0hi")).welcome_message == b"\0hi"
     for wrong in ("hi", None, [b"hi"]):
         await refused(trimq.XPub, "welcome_message", wrong, TypeError)
+
+
+@jumping
+async def test_words_and_collections() -> None:
+    """Words are known ones; collections take any kind of collection, but no text, and are copied."""
+    await refused(trimq.Push, "mute", "drop", ValueError, "'drop_old'")
+    await refused(trimq.Push, "mute", None, TypeError)
+    await refused(trimq.Push, "reconnect_stop", {"hand"}, ValueError, "'handshake'")
+    await refused(trimq.Push, "reconnect_stop", "refused", TypeError)
+    await refused(trimq.Push, "tcp_accept_filter", ["300.0.0.1"], ValueError, "'300.0.0.1'")
+    await refused(trimq.Push, "tcp_accept_filter", "10.0.0.1", TypeError)
+    await refused(trimq.Push, "ipc_filter_uid", [-1], ValueError)
+    await refused(trimq.Push, "ipc_filter_uid", ["0"], TypeError)
+    await refused(trimq.Push, "ipc_filter_uid", 0, TypeError)
+    async with opened() as ctx:
+        words = ["refused"]
+        push = ctx.socket(trimq.Push, reconnect_stop=words, tcp_accept_filter=["::1", "10.1.2.3/8"])
+        words.append("x")
+        assert push.reconnect_stop == {"refused"}
+        assert push.tcp_accept_filter == ("::1/128", "10.0.0.0/8")
+
+
+@jumping
+async def test_metadata() -> None:
+    """Names as RFC 23 has them and beginning with X-, bytes as values; a copy is kept (ZMQ_METADATA)."""
+    async with opened() as ctx:
+        given = {"X-a": bytearray(b"1")}
+        push = ctx.socket(trimq.Push, metadata=given)
+        given["X-b"] = bytearray(b"2")
+        assert dict(push.metadata) == {"X-a": b"1"}
+        with pytest.raises(TypeError):
+            push.metadata["X-c"] = b""  # type: ignore[index]
+    for wrong in ({"a": b""}, {"X-": b""}, {"X-\xe4": b""}, {"X-" + 254 * "a": b""}):
+        await refused(trimq.Push, "metadata", wrong, ValueError, "X-")
+    for wrong in ("X-a", {1: b""}, {"X-a": "text"}, None):
+        await refused(trimq.Push, "metadata", wrong, TypeError)
+
+
+@jumping
+async def test_numbers_that_may_be_left_to_the_system() -> None:
+    """None leaves them to the system; nothing else does."""
+    for name in ("send_buffer", "receive_buffer", "tcp_keepalive_count"):
+        await refused(trimq.Push, name, 0, ValueError)
+        await refused(trimq.Push, name, 1.5, TypeError)
+    for name in ("tos", "priority", "ipc_mode"):
+        await refused(trimq.Push, name, -1, ValueError)
+        await refused(trimq.Push, name, "1", TypeError)
+    await refused(trimq.Push, "bind_to_device", "", ValueError)
+    await refused(trimq.Push, "bind_to_device", "a" * 16, ValueError)
+    await refused(trimq.Push, "bind_to_device", b"lo", TypeError)
+    await refused(trimq.Push, "heartbeat_ttl", 66, ValueError, "65.5")
+
+
+@jumping
+async def test_nodrop_is_a_value_of_mute() -> None:
+    """One truth under two names; whichever is set last holds."""
+    async with opened() as ctx:
+        pub = ctx.socket(trimq.Pub, nodrop=True)
+        assert (pub.nodrop, pub.mute) == (True, "block")
+        pub.mute = "drop_old"
+        assert pub.nodrop is False
+        pub.nodrop = False
+        assert pub.mute == "drop_new"
+
+
+def test_every_libzmq_option_has_its_place() -> None:
+    """No option is silently ignored: each has a name here, or an error that says why not and what to do instead."""
+    numbers = (*SOCKET, *NO_SOCKET)
+    assert len(numbers) == len(set(numbers)) == 112
+    every = set().union(*(options_of(kind) for kind in ALL_TYPES))
+    assert set(SOCKET.values()) == every - OWN
+    assert not CONTEXT.keys() & set(numbers)
 
 
 @jumping

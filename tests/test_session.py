@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import trimq
-from trimq import EndpointState
+from trimq import Endpoint, EndpointState
 from trimq._options import Settings
 from trimq._remote import Remote
 from trimq._session import describe, hold, is_fault
@@ -26,6 +26,7 @@ class Case:
         self.socket = context.socket(trimq.Pull)
         self.settings = Settings(**settings)
         self.ours, self.theirs = memory_stream_pair()
+        self.endpoint = Endpoint("tcp://here:1", bound=True, pace=context._pace)
         self.states: list[str] = []
         self.remote: Remote | None = None
         self.outcome: Any = "none yet"
@@ -42,7 +43,9 @@ class Case:
         transport = MemoryTransport()
         transport.peer_address = lambda stream: "there"  # type: ignore[method-assign]
         with self.scope:
-            self.outcome = await hold(self.socket, self.ours, transport, self.settings, self.open, self.tell)
+            self.outcome = await hold(
+                self.socket, self.ours, transport, self.settings, self.endpoint, self.open, self.tell
+            )
 
     async def closed(self) -> bool:
         try:

@@ -31,10 +31,12 @@ from ._sockets._dealer_router import Dealer, Router
 from ._sockets._flow import wait_any
 from ._sockets._pair import Pair
 from ._sockets._pipeline import Pull, Push
-from ._sockets._publish_subscribe import Pub, Sub, XPub, XSub
+from ._sockets._publishers import Pub, XPub
 from ._sockets._request_reply import Rep, Req
 from ._sockets._socket import Socket
 from ._sockets._stream import Stream
+from ._sockets._subscribers import Sub, XSub
+from ._statistics import ContextStatistics, PeerStatistics, SocketStatistics, Traffic
 from ._util import fixup_module as _fixup_module
 from ._version import __version__
 
@@ -42,6 +44,7 @@ __all__ = [
     "AddressInUse",
     "AddressNotAvailable",
     "Context",
+    "ContextStatistics",
     "ContextTerminated",
     "Dealer",
     "Endpoint",
@@ -57,6 +60,7 @@ __all__ = [
     "NoSuchDevice",
     "Pair",
     "PeerInfo",
+    "PeerStatistics",
     "ProtocolError",
     "ProtocolNotSupported",
     "ProxyHandle",
@@ -70,9 +74,11 @@ __all__ = [
     "Router",
     "Socket",
     "SocketClosed",
+    "SocketStatistics",
     "StateError",
     "Stream",
     "Sub",
+    "Traffic",
     "XPub",
     "XSub",
     "ZMQError",

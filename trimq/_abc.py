@@ -8,19 +8,23 @@ plain values they exchange live here, no behaviour.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ._errors import ProtocolNotSupported
 from ._message import Item
 
 if TYPE_CHECKING:
+    import socket
+
     import trio
 
     from ._options import Settings
 
 __all__ = [
+    "AcceptRefused",
     "Direct",
     "Handshake",
     "JoinTransport",
@@ -34,9 +38,12 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class PeerInfo:
-    """What is known of a peer once its handshake is complete. All of it but ``address`` is the peer's word."""
+    """What is known of a peer once its handshake is complete. It stands for one connection, and equals no other.
+
+    All of it but ``address``, and what follows from it, is the peer's word.
+    """
 
     socket_type: str
     """The peer's socket type, as ``"DEALER"``; empty where the protocol does not tell."""
@@ -50,6 +57,25 @@ class PeerInfo:
     """Who the peer is, if an authenticator said so."""
     metadata: Mapping[str, bytes] = attrs.field(factory=dict[str, bytes])
     """The other properties of the peer's READY, ``X-`` ones included."""
+
+    @property
+    def uid(self) -> int | None:
+        """The number of the user whose process the peer is, over ipc where the system tells; else None."""
+        return self._credential(1)
+
+    @property
+    def gid(self) -> int | None:
+        """The number of that process's group."""
+        return self._credential(2)
+
+    @property
+    def pid(self) -> int | None:
+        """The number of that process."""
+        return self._credential(3)
+
+    def _credential(self, place: int) -> int | None:
+        fields = self.address.split(":")
+        return int(fields[place]) if len(fields) == 4 and not fields[0] and fields[place].isdecimal() else None
 
 
 class Handshake(ABC):
@@ -111,6 +137,9 @@ class Wire(ABC):
     peer: PeerInfo | None = None
     """Who is at the other end; None until the handshake is complete."""
 
+    on_pong: Callable[[bytes], object] | None = None
+    """Called with the context of each PONG that is decoded, if it is set."""
+
     @abstractmethod
     def begin(self) -> bytes:
         """The bytes to send as soon as the stream is open (may be none)."""
@@ -157,6 +186,30 @@ class Wire(ABC):
         """What must be written to answer the peer (a PONG), if anything; asked after each decode."""
         return b""
 
+    @property
+    def heartbeats(self) -> bool:
+        """Whether `ping` gives something that this peer is bound to answer. Known once the handshake is complete."""
+        return False
+
+    @property
+    def peer_pings(self) -> bool:
+        """Whether the peer has sent a PING itself."""
+        return False
+
+    @property
+    def peer_ttl(self) -> float:
+        """The seconds without traffic, as its latest PING said, after which the peer is to be taken for dead; 0 for none."""
+        return 0.0
+
+    def ping(self, ttl: float = 0.0, context: bytes = b"") -> bytes:
+        """What asks the peer for a sign of life, to be written between messages; nothing if there is no such thing.
+
+        Args:
+          ttl: seconds after which the peer may take us for dead if it hears nothing; 0 for none.
+          context: up to 16 bytes that come back in the PONG, and are handed to `on_pong` then.
+        """
+        return b""
+
 
 class Direct(ABC):
     """What a stream may offer beyond trio's, for a link to write and read without a copy, and without waiting.
@@ -189,6 +242,10 @@ class Direct(ABC):
         """
 
 
+class AcceptRefused(OSError):
+    """A connection came in and was closed at once, since it is not to be let in. The next accept may be tried at once."""
+
+
 class Listener(ABC):
     """An address that is bound and listens."""
 
@@ -202,6 +259,7 @@ class Listener(ABC):
         """Waits for the next connection.
 
         Raises:
+          AcceptRefused: a connection came, and was closed: its text says who is not let in, and why (it is told).
           OSError: this accept failed; the next one may succeed (the caller backs off and tries again).
           trio.ClosedResourceError: the listener was closed.
         """
@@ -235,6 +293,9 @@ class Transport(ABC):
 class StreamTransport(Transport):
     """A transport whose connections are trio streams."""
 
+    connects_slowly: bool = True
+    """Whether `connect` takes a round trip, and is worth to be told of before it is over."""
+
     async def resolve(self, address: str, settings: Settings) -> Any:
         """Looks up what the address means, afresh for each attempt; what it returns is handed to `connect`.
 
@@ -263,6 +324,23 @@ class StreamTransport(Transport):
         Raises:
           AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, InvalidEndpoint, OSError: it cannot be bound.
         """
+
+    def adopt(self, address: str, settings: Settings, fd: int | socket.socket) -> Listener:
+        """Listens on a socket that somebody else has bound: a parent process, or the system's service manager.
+
+        Args:
+          address: as `bind` has it; what is bound has to agree with it as far as it has no wildcards.
+          settings: the socket's options, as they were at its ``bind``.
+          fd: the number of a descriptor, or a socket, which loses its descriptor. If this raises, it stays the caller's.
+
+        Raises:
+          ProtocolNotSupported: the transport cannot do that.
+          InvalidEndpoint: it is bound elsewhere.
+          OSError: it is no such socket, or the system refuses an option.
+        """
+        raise ProtocolNotSupported(
+            f"{self.scheme} cannot take over a descriptor; leave out use_fd, and bind an address"
+        )
 
     def peer_address(self, stream: trio.abc.Stream) -> str:
         """Where the peer of this stream is, as `PeerInfo.address` has it."""

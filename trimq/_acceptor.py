@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 import trio
 from trio.lowlevel import checkpoint, enable_ki_protection
 
-from ._abc import Listener, StreamTransport
+from ._abc import AcceptRefused, Listener, StreamTransport
 from ._endpoint import Endpoint, EndpointState
+from ._monitor import Accepted as ConnectionAccepted, AcceptFailed, Closed
 from ._options import Settings
 from ._remote import Remote
 from ._session import close_remote, describe, hold, report_unsent
@@ -23,6 +26,7 @@ logger = logging.getLogger("trimq")
 _BREATHE = 0.1  # seconds: out of descriptors, the next accept may find one
 _RUN = 64  # connections accepted without a yield,
 _SLICE = 500e-6  # if they take no longer than these seconds (promise 5)
+_ONCE = 1.0  # seconds between two words of the log on max_connections
 
 
 class Acceptor:
@@ -45,6 +49,11 @@ class Acceptor:
         self._spawn = spawn
         self._scope = trio.CancelScope()
         self._accepted: dict[Accepted, None] = {}
+        self._shaking = 0  # connections whose handshake is unfinished
+        self._shaken = trio.Event()  # they may have become fewer
+        self._refused = 0  # connections that a filter, or max_connections, did not let in
+        self._untold = 0  # of the latter, those that the log does not know of yet
+        self._told = -math.inf
 
     @enable_ki_protection
     async def run(self) -> None:
@@ -59,23 +68,38 @@ class Acceptor:
 
     async def _accept(self) -> None:
         run, start = 0, perf_counter()
+        stream: trio.abc.Stream | None
         while True:
+            while self._shaking >= self._settings.max_handshakes:
+                self._shaken = trio.Event()
+                await self._shaken.wait()
             try:
                 stream = await self._listener.accept()
+            except AcceptRefused as error:
+                self._refuse(error)
+                stream = None
             except OSError as error:
                 # Out of descriptors or memory: connections wait in the backlog, spinning would not help.
                 logger.warning("%s: accept failed, trying again: %s", self._endpoint, describe(error))
+                if self._socket._monitor.listeners:
+                    self._socket._monitor.tell(AcceptFailed(str(self._endpoint), error))
                 await trio.sleep(_BREATHE)
                 continue
             except trio.ClosedResourceError:
                 return
-            if self._endpoint.state is EndpointState.CLOSED:  # in the very tick in which the connection came
-                await trio.aclose_forcefully(stream)
-                return
-            accepted = Accepted(self, stream)
-            self._accepted[accepted] = None
-            self._socket._carriers += 1
-            self._spawn(accepted.run)
+            if stream is not None:
+                if self._endpoint.state is EndpointState.CLOSED:  # in the very tick in which the connection came
+                    await trio.aclose_forcefully(stream)
+                    return
+                if len(self._accepted) >= self._settings.max_connections:
+                    self._turn_away()
+                    await trio.aclose_forcefully(stream)
+                    continue
+                accepted = Accepted(self, stream)
+                self._accepted[accepted] = None
+                self._shaking += 1
+                self._socket._carriers += 1
+                self._spawn(accepted.run)
             run += 1
             # A listener need not yield while there are connections in line. (The time it waited counts too: the first
             # connection after a pause costs a yield more.)
@@ -83,10 +107,31 @@ class Acceptor:
                 await checkpoint()
                 run, start = 0, perf_counter()
 
+    def _refuse(self, error: AcceptRefused) -> None:
+        """A connection was not let in: it is counted and told."""
+        self._refused += 1
+        logger.debug("%s: %s", self._endpoint, describe(error))
+        if self._socket._monitor.listeners:
+            self._socket._monitor.tell(AcceptFailed(str(self._endpoint), error))
+
+    def _turn_away(self) -> None:
+        """A connection is one too many. Many may come: the log says so at most once a second, and how many they were."""
+        most = self._settings.max_connections
+        self._refuse(
+            AcceptRefused(errno.EACCES, f"a connection was refused: there are {most}, as max_connections says")
+        )
+        self._untold += 1
+        now = trio.current_time()
+        if now - self._told >= _ONCE:
+            logger.warning("%s: %d connections refused: max_connections=%d", self._endpoint, self._untold, most)
+            self._told, self._untold = now, 0
+
     def close(self, linger: float) -> None:
         """Unbinds: the address is free at once; connections that came in here end, as ``linger`` says."""
         self._listener.close()
         self._scope.cancel()
+        if self._endpoint.state is not EndpointState.CLOSED and self._socket._monitor.listeners:
+            self._socket._monitor.tell(Closed(str(self._endpoint)))
         self._endpoint._enter(EndpointState.CLOSED)
         self._socket._endpoints.pop(self._endpoint, None)
         for accepted in list(self._accepted):
@@ -100,6 +145,7 @@ class Accepted:
         self._acceptor = acceptor
         self._stream = stream
         self._remote: Remote | None = None
+        self._shaking = True
         self._scope = trio.CancelScope()
 
     @enable_ki_protection
@@ -110,8 +156,13 @@ class Accepted:
         cause: Exception | None = None
         try:
             with self._scope:
+                endpoint = acceptor._endpoint
+                if socket._monitor.listeners:
+                    socket._monitor.tell(
+                        ConnectionAccepted(str(endpoint), acceptor._transport.peer_address(self._stream))
+                    )
                 cause = await hold(
-                    socket, self._stream, acceptor._transport, acceptor._settings, self._open, lambda state, cause: None
+                    socket, self._stream, acceptor._transport, acceptor._settings, endpoint, self._open, self._tell
                 )
         finally:
             if cause is not None:
@@ -119,9 +170,22 @@ class Accepted:
             if self._remote is not None:
                 report_unsent(socket, self._remote)
                 socket._detach(self._remote)
+            self._shaken()
             del acceptor._accepted[self]
             socket._carriers -= 1
             socket._gone()
+
+    def _tell(self, state: EndpointState, cause: Exception | None) -> None:
+        """An accepted connection has no endpoint of its own: all that matters is whether its handshake is unfinished."""
+        if state is EndpointState.READY:
+            self._shaken()
+
+    def _shaken(self) -> None:
+        """The handshake is complete, or will never be. Idempotent."""
+        if self._shaking:
+            self._shaking = False
+            self._acceptor._shaking -= 1
+            self._acceptor._shaken.set()
 
     def _open(self) -> Remote:
         remote = self._acceptor._socket._open(dialled=False)

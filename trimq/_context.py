@@ -8,6 +8,7 @@ Which scheme means which transport is known here and nowhere else.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
 from types import TracebackType
@@ -21,18 +22,23 @@ from ._acceptor import Acceptor
 from ._address import check_scheme, split
 from ._dialer import Dialer
 from ._endpoint import Endpoint
-from ._errors import StateError, end_of, is_end_of, without
+from ._errors import ProtocolNotSupported, StateError, end_of, is_end_of, without
 from ._flusher import Flusher
+from ._heart import Heart
 from ._join import JoinBinder, JoinConnector
+from ._monitor import BindFailed, Listening
 from ._options import AnyOptions, Option
 from ._sockets import ALL_TYPES
 from ._sockets._socket import Socket
+from ._statistics import ContextStatistics, ContextTally
 from ._transports._inproc import InprocTransport
 from ._transports._ipc import IpcTransport
 from ._transports._tcp import TcpTransport
 from ._util import Bell, Pace, until
+from ._zmq_options import advice
 
 if TYPE_CHECKING:
+    import socket as system
     from contextlib import AbstractAsyncContextManager
 
 
@@ -42,6 +48,14 @@ P = ParamSpec("P")
 S = TypeVar("S", bound=Socket)
 
 logger = logging.getLogger("trimq")
+
+# The options among the differences; the others ask for `Settings.libzmq`.
+_LIBZMQ: dict[str, Any] = {
+    "ipv6": False,
+    "reconnect_interval_max": 0.1,
+    "heartbeat_interval": math.inf,
+    "tcp_keepalive": False,
+}
 
 _PATIENCE = 1.0  # seconds that a context waits for its sockets without a word
 
@@ -73,6 +87,7 @@ def has(capability: str) -> bool:
 def open_context(
     *,
     transports: Iterable[Transport] = (),
+    profile: Literal["trimq", "libzmq"] = "trimq",
     checkpoints: Literal["amortised", "every"] = "amortised",
     **defaults: Unpack[AnyOptions],
 ) -> AbstractAsyncContextManager[Context]:
@@ -86,6 +101,8 @@ def open_context(
 
     Args:
       transports: transports to use beside, or instead of, tcp, ipc and inproc (see ``trimq.abc.Transport``).
+      profile: ``"libzmq"``: the defaults that trimq has otherwise than libzmq, since users were hurt, are libzmq's (the
+        docs have the table).
       checkpoints: ``"amortised"``: a call that need not wait yields to other tasks only when it is time (every half
         millisecond or so); ``"every"``: each call is a full checkpoint, as trio's own are.
       defaults: options for the context's sockets; one that a type lacks is skipped for that type.
@@ -93,6 +110,8 @@ def open_context(
     Raises:
       TypeError, ValueError: an option that no type has, or a value that it cannot have.
     """
+    if profile not in ("trimq", "libzmq"):
+        raise ValueError(f'profile is "trimq" or "libzmq", not {profile!r}')
     if checkpoints not in ("amortised", "every"):
         raise ValueError(f'checkpoints is "amortised" or "every", not {checkpoints!r}')
     options = dict(defaults)
@@ -101,22 +120,28 @@ def open_context(
             option for kind in ALL_TYPES if isinstance(option := getattr(kind, name, None), Option)
         ]
         if not known:
-            raise TypeError(f"no socket type has an option {name}")
+            names = sorted({known for kind in ALL_TYPES for known in kind._option_names()})
+            raise TypeError(f"no socket type has an option {name}: {advice(name, names)}")
         options[name] = known[0].check(name, value)
-    return _Block(options, list(transports), strict=checkpoints == "every")
+    if profile == "libzmq":
+        options = {**_LIBZMQ, **options}
+    return _Block(options, list(transports), strict=checkpoints == "every", libzmq=profile == "libzmq")
 
 
 class Context:
     """Owns sockets and their connections; made by `open_context`."""
 
-    def __init__(self, defaults: dict[str, Any], transports: list[Transport], pace: Pace) -> None:
+    def __init__(self, defaults: dict[str, Any], transports: list[Transport], pace: Pace, *, libzmq: bool) -> None:
         self._pace = pace
+        self._libzmq = libzmq
         self._flusher = Flusher(pace)
+        self._heart = Heart(self._spawn)
         self._defaults = defaults
         self._transports: dict[str, Transport] = {
             transport.scheme: transport for transport in [*_own_transports(), *transports]
         }
         self._sockets: dict[Socket, None] = {}
+        self._tally = ContextTally()
         self._bell = Bell()
         self._contextvars = copy_context()
         self._services: trio.Nursery | None = None
@@ -165,6 +190,15 @@ class Context:
             for socket in list(self._sockets):
                 socket._terminate()
 
+    def statistics(self) -> ContextStatistics:
+        """What went through all sockets so far, in messages and bytes. A snapshot; also after the end.
+
+        Raises:
+          NoIOThread: called from another thread.
+        """
+        self._pace.check_thread()
+        return self._tally.of_context(socket._statistics() for socket in self._sockets)
+
     # What sockets call
 
     def _check(self) -> None:
@@ -195,24 +229,34 @@ class Context:
         return transport, address
 
     @enable_ki_protection
-    def _bind(self, socket: Socket, endpoint: str) -> Endpoint:
+    def _bind(self, socket: Socket, endpoint: str, use_fd: int | system.socket | None) -> Endpoint:
         """`Socket.bind`."""
         self._check()
         transport, address = self._transport(socket, endpoint, bind=True)
         connector: JoinBinder | Acceptor
         if isinstance(transport, JoinTransport):
+            if use_fd is not None:
+                raise ProtocolNotSupported(f"{transport.scheme} has no descriptors: use_fd is for tcp and ipc")
             bound = Endpoint(endpoint, bound=True, pace=self._pace)
             connector = JoinBinder(socket, transport, address, bound)
             transport.bind(address, connector)
         else:
             assert isinstance(transport, StreamTransport)
             settings = socket._settings()
-            listener = transport.bind(address, settings)
+            try:
+                if use_fd is None:
+                    listener = transport.bind(address, settings)
+                else:
+                    listener = transport.adopt(address, settings, use_fd)
+            except OSError as error:
+                socket._monitor.tell(BindFailed(endpoint, error))
+                raise
             dial = transport.dial_address(split(listener.address)[1])
             bound = Endpoint(listener.address, bound=True, pace=self._pace, dial_address=f"{transport.scheme}://{dial}")
             connector = Acceptor(socket, transport, listener, bound, settings, self._spawn)
             socket._carriers += 1
             self._spawn(connector.run)
+            socket._monitor.tell(Listening(str(bound)))
         bound._close = lambda: connector.close(socket.linger)
         socket._endpoints[bound] = None
         return bound
@@ -248,7 +292,9 @@ class Context:
 
     def _forget(self, socket: Socket) -> None:
         """A closed socket has nothing left to do."""
-        self._sockets.pop(socket, None)
+        if socket in self._sockets:
+            del self._sockets[socket]
+            self._tally.retire(socket._statistics())
         self._bell.ring()
 
     # The end
@@ -285,15 +331,16 @@ class Context:
 class _Block:
     """The ``async with`` block of a context."""
 
-    def __init__(self, defaults: dict[str, Any], transports: list[Transport], *, strict: bool) -> None:
+    def __init__(self, defaults: dict[str, Any], transports: list[Transport], *, strict: bool, libzmq: bool) -> None:
         self._defaults = defaults
         self._transports = transports
         self._strict = strict
+        self._libzmq = libzmq
 
     @enable_ki_protection
     async def __aenter__(self) -> Context:
         pace = Pace(strict=True) if self._strict else _pace_of_this_run()
-        self._context = Context(self._defaults, self._transports, pace)
+        self._context = Context(self._defaults, self._transports, pace, libzmq=self._libzmq)
         self._scope = trio.CancelScope(shield=True)
         self._manager = trio.open_nursery()
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -301,8 +348,12 @@ class _Block:
         started = trio.Event()
         host.start_soon(self._serve, started)
         # From here on the block is entered: a cancellation finds the body, and the body's end ends the services.
-        with trio.CancelScope(shield=True):
-            await started.wait()
+        try:
+            with trio.CancelScope(shield=True):
+                await started.wait()
+        except KeyboardInterrupt as error:  # it gets through a shield
+            if not await self.__aexit__(type(error), error, error.__traceback__):
+                raise
         return self._context
 
     @enable_ki_protection

@@ -11,6 +11,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._abc import StreamTransport
 from ._endpoint import Endpoint, EndpointState
+from ._monitor import ConnectDelayed, Connected, ConnectFailed, ConnectRetried, Event, GaveUp
 from ._options import Settings
 from ._remote import Remote
 from ._session import close_remote, describe, hold, is_fault, report_unsent
@@ -41,6 +42,7 @@ class Dialer:
         self._routing_id = routing_id or b""
         self._scope = trio.CancelScope()
         self._linked = False  # in this attempt
+        self._failed_in_handshake = False
         self._remote = self._new_remote()
 
     def _new_remote(self) -> Remote:
@@ -63,48 +65,90 @@ class Dialer:
             self._end()
 
     async def _dial(self) -> None:
-        interval = self._settings.reconnect_interval
+        settings = self._settings
+        interval = settings.reconnect_interval
+        deadline = trio.current_time() + settings.give_up_after
         while True:
             self._linked = False
-            cause = await self._attempt()
-            if self._remote.outbox.ended and (not len(self._remote.outbox) or self._settings.immediate):
+            cause = await self._attempt(deadline)
+            if self._remote.outbox.ended and (not len(self._remote.outbox) or settings.immediate):
                 return
             assert cause is not None
-            if (self._socket._one_peer and self._linked) or self._settings.reconnect_interval == math.inf:
-                # RFC 31: a PAIR does not reconnect. (reconnect_interval=inf: nobody does.)
+            if self._linked:
+                deadline = trio.current_time() + settings.give_up_after
+                if not is_fault(cause):
+                    interval = settings.reconnect_interval
+            if self._gives_up(cause, deadline):
                 self._endpoint._enter(EndpointState.LOST, cause, fault=is_fault(cause))
+                self._tell_listeners(GaveUp(str(self._endpoint), cause))
                 return
-            logger.debug("%s: %s", self._endpoint, describe(cause))
-            self._endpoint._enter(EndpointState.WAITING, cause, fault=is_fault(cause))
-            if self._settings.immediate and self._remote.attached:
+            if settings.immediate and self._remote.attached:
                 self._drop_remote()
                 self._remote = self._new_remote()
-            if self._linked and not is_fault(cause):
-                interval = self._settings.reconnect_interval
-            # Jitter, so that a thousand clients do not come back in one instant.
-            await trio.sleep(interval * (0.5 + random.random() / 2))  # noqa: S311
-            interval = min(2 * interval, max(self._settings.reconnect_interval_max, self._settings.reconnect_interval))
+            delay = min(self._delay(interval), deadline - trio.current_time())
+            logger.debug("%s: next attempt in %.3g s: %s", self._endpoint, delay, describe(cause))
+            self._endpoint._enter(
+                EndpointState.WAITING, cause, fault=is_fault(cause), next_attempt=trio.current_time() + delay
+            )
+            self._tell_listeners(ConnectRetried(str(self._endpoint), cause, delay))
+            await trio.sleep(delay)
+            interval = min(2 * interval, max(settings.reconnect_interval_max, settings.reconnect_interval))
 
-    async def _attempt(self) -> Exception | None:
+    def _delay(self, interval: float) -> float:
+        if self._settings.libzmq and self._settings.reconnect_interval_max > self._settings.reconnect_interval:
+            return interval
+        if self._settings.libzmq:
+            return interval * (1 + random.random())  # noqa: S311
+        # Jitter, so that a thousand clients do not come back in one instant.
+        return interval * (0.5 + random.random() / 2)  # noqa: S311
+
+    def _gives_up(self, cause: Exception, deadline: float) -> bool:
+        settings = self._settings
+        if self._socket._one_peer and self._linked:
+            return True  # RFC 31: a PAIR does not reconnect
+        if settings.reconnect_interval == math.inf or trio.current_time() >= deadline:
+            return True
+        if self._failed_in_handshake and "handshake" in settings.reconnect_stop:
+            return True
+        if settings.libzmq and is_fault(cause):
+            return True
+        return "refused" in settings.reconnect_stop and _is_refused(cause)
+
+    async def _attempt(self, deadline: float) -> Exception | None:
         """One attempt, and the connection it may give; returns why that is over, None if it was ended from here."""
+        endpoint, transport = self._endpoint, self._transport
+        self._failed_in_handshake = False
         stream = None
         try:
-            with trio.move_on_after(self._settings.connect_timeout):
-                self._endpoint._enter(EndpointState.RESOLVING)
-                resolved = await self._transport.resolve(self._address, self._settings)
-                self._endpoint._enter(EndpointState.CONNECTING)
-                stream = await self._transport.connect(self._address, self._settings, resolved)
+            with trio.move_on_at(min(trio.current_time() + self._settings.connect_timeout, deadline)):
+                endpoint._enter(EndpointState.RESOLVING)
+                resolved = await transport.resolve(self._address, self._settings)
+                endpoint._enter(EndpointState.CONNECTING)
+                if transport.connects_slowly:
+                    self._tell_listeners(ConnectDelayed(str(endpoint)))
+                stream = await transport.connect(self._address, self._settings, resolved)
         except OSError as error:
+            if endpoint.state is EndpointState.CONNECTING:  # else there was nothing to connect to
+                self._tell_listeners(ConnectFailed(str(endpoint), error))
             return error
         if stream is None:
-            return TimeoutError(f"no connection to {self._endpoint} within {self._settings.connect_timeout} s")
-        return await hold(self._socket, stream, self._transport, self._settings, lambda: self._remote, self._tell)
+            limit = min(self._settings.connect_timeout, self._settings.give_up_after)
+            late = TimeoutError(f"no connection to {endpoint} within {limit} s")
+            self._tell_listeners(ConnectFailed(str(endpoint), late))
+            return late
+        self._tell_listeners(Connected(str(endpoint)))
+        cause = await hold(self._socket, stream, transport, self._settings, endpoint, lambda: self._remote, self._tell)
+        self._failed_in_handshake = not self._linked
+        return cause
 
     def _tell(self, state: EndpointState, cause: Exception | None) -> None:
         if state is EndpointState.READY:
             self._linked = True
             self._endpoint._routing_id = self._remote.routing_id or None
         self._endpoint._enter(state, cause, fault=is_fault(cause))
+
+    def _tell_listeners(self, event: Event) -> None:
+        self._socket._monitor.tell(event)
 
     def _drop_remote(self) -> None:
         report_unsent(self._socket, self._remote)
@@ -125,3 +169,10 @@ class Dialer:
         self._socket._endpoints.pop(self._endpoint, None)
         self._socket._carriers -= 1
         self._socket._gone()
+
+
+def _is_refused(cause: BaseException | None) -> bool:
+    """Whether a failure to connect is that nobody listens, at any of the addresses."""
+    if isinstance(cause, BaseExceptionGroup):
+        return all(map(_is_refused, cause.exceptions))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return isinstance(cause, ConnectionRefusedError) or (cause is not None and _is_refused(cause.__cause__))

@@ -65,6 +65,7 @@ class Endpoint:
         self._last_fault: Exception | None = None
         self._faults = 0
         self._ended_context: object = None
+        self._next_attempt: float | None = None
         self._bell = Bell()
         self._close: Callable[[], None] = lambda: None
 
@@ -89,6 +90,11 @@ class Endpoint:
     def cause(self) -> Exception | None:
         """The last failure, of an attempt, a handshake or the connection. None while all is well."""
         return self._cause
+
+    @property
+    def next_attempt(self) -> float | None:
+        """When the next attempt to connect begins, by ``trio.current_time()``; None unless the state is WAITING."""
+        return self._next_attempt
 
     @property
     def routing_id(self) -> bytes | None:
@@ -138,11 +144,19 @@ class Endpoint:
 
     # for the connectors
 
-    def _enter(self, state: EndpointState, cause: Exception | None = None, *, fault: bool = False) -> None:
+    def _enter(
+        self,
+        state: EndpointState,
+        cause: Exception | None = None,
+        *,
+        fault: bool = False,
+        next_attempt: float | None = None,
+    ) -> None:
         """Sets the state; a fault is a failure that `ready` raises instead of waiting through it."""
         if self._state in _OVER:
             return
         self._state = state
+        self._next_attempt = next_attempt
         if state is EndpointState.READY:
             self._cause = self._fault = None
         elif cause is not None:

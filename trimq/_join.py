@@ -14,7 +14,9 @@ from trio.lowlevel import enable_ki_protection
 from ._abc import JoinTransport, PeerInfo, Site
 from ._endpoint import Endpoint, EndpointState
 from ._errors import ProtocolError
+from ._limits import Latest, keep_latest, set_byte_limit
 from ._message import Shared
+from ._remote import Intake, Remote
 from ._session import report_unsent
 from ._sockets._socket import Socket
 
@@ -33,7 +35,7 @@ class JoinBinder(Site):
     def meet(self, connector: Site) -> None:
         """Joins the socket with a connecting one."""
         assert isinstance(connector, JoinConnector)
-        connector._join(self._socket)
+        connector._join(self._socket, f"a peer of {self._endpoint}")
 
     def close(self, linger: float) -> None:
         """Frees the name. Who is joined stays so (as in libzmq)."""
@@ -73,13 +75,16 @@ class JoinConnector(Site):
         """A connector meets nobody by itself: two of them wait for a binder."""
         raise AssertionError("a connector does not bind")
 
-    def _join(self, binder: Socket) -> None:
+    def _join(self, binder: Socket, where: str) -> None:
         connector, theirs = self._socket, self._remote
         mine = binder._open(dialled=False)
+        mine.where = where
         mine.carrier = _BinderSide(self)
         waiting = theirs.outbox
         theirs.outbox, mine.outbox = mine.inbox, theirs.inbox
         mine.partner, theirs.partner = theirs, mine
+        _limit(connector, theirs, binder, mine)
+        _limit(binder, mine, connector, theirs)
         binder._hook(mine)
         connector._hook(theirs)
         binder._set_marks(mine)
@@ -164,6 +169,14 @@ class _BinderSide:
 
     def part(self) -> None:
         """The context has ended: what is joined needs nothing more."""
+
+
+def _limit(writer: Socket, writing: Remote, reader: Socket, reading: Remote) -> None:
+    """Sets up the pipe of one direction as both sockets have it: it was made by the reader."""
+    pipe = writing.outbox
+    if getattr(writer, "conflate", False) and not isinstance(pipe, Intake) and not isinstance(pipe.queue, Latest):
+        keep_latest(pipe, reading.drop)
+    set_byte_limit(pipe, writer.send_hwm_bytes + reader.receive_hwm_bytes)
 
 
 def _info(socket: Socket) -> PeerInfo:

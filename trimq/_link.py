@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import current_clock, enable_ki_protection
 
 from ._abc import Direct, PeerInfo, Wire
 from ._errors import ProtocolError, is_own
 from ._flusher import Flusher
+from ._heart import Echoes, Heart, Pulse
+from ._options import Settings
 from ._pipe import Pipe
 
 __all__ = ["Link"]
@@ -43,20 +45,25 @@ _HANGS_UP = (
 class Link:
     """One connection, from its handshake to its end. The caller closes the stream."""
 
-    def __init__(self, stream: trio.abc.Stream, wire: Wire, flusher: Flusher) -> None:
+    def __init__(self, stream: trio.abc.Stream, wire: Wire, flusher: Flusher, heart: Heart, settings: Settings) -> None:
         self._stream = stream
         self._direct = stream if isinstance(stream, Direct) else None
         self._wire = wire
         self._flusher = flusher
+        self._heart = heart
+        self._settings = settings
         self._parked: trio.lowlevel.Task | None = None  # the writer of a direct stream
-        self._outbox: Pipe | None = None
+        self._outbox: Pipe | None = None  # while it runs
+        self._scope: trio.CancelScope | None = None
         self._batch = _SMALLEST_BATCH
         self._rest: Sequence[bytes | memoryview] = ()  # of what was written directly
         self._read_size = _SMALLEST_READ
         self._turn = 0.0  # when messages were delivered last
         self._piece = _SMALLEST_PIECE
         self._stretch = 0  # bytes read since others could run
-        self._reply = b""  # what the reader wants written to answer the peer
+        self._reply = b""  # what is to be written between messages: an answer to the peer, and these
+        self._pings = b""
+        self._echoes: Echoes | None = None
         self._received = False
         self._failure: Exception | None = None
         self._bug: Exception | None = None
@@ -111,13 +118,22 @@ class Link:
 
         A cancellation leaves in ``outbox.held`` what may or may not have been written.
         """
+        wire, settings = self._wire, self._settings
+        pings = wire.heartbeats or (settings.libzmq and wire.ping() != b"")  # libzmq does not ask for the version
+        pulse = Pulse(self._heart, self, settings, trio.current_time(), pings=pings)
         try:
             async with trio.open_nursery() as nursery:
+                self._outbox, self._scope = outbox, nursery.cancel_scope
                 nursery.start_soon(self._write, outbox, nursery.cancel_scope.cancel)
-                await self._read(inbox, outbox)
+                await self._read(inbox, outbox, pulse)
                 nursery.cancel_scope.cancel()
         finally:
             outbox.leave()
+            pulse.stop()
+            self._outbox = self._scope = None
+            if self._echoes is not None:
+                self._wire.on_pong = None
+                self._echoes.end()
         if outbox.ended and not len(outbox):
             return None
         return self._failure or ConnectionResetError("the peer closed the connection")
@@ -129,7 +145,7 @@ class Link:
         try:
             while True:
                 if self._reply:
-                    reply, self._reply = self._reply, b""
+                    reply, self._reply, self._pings = self._reply, b"", b""
                     await self._send([reply])
                 elif queue:
                     await self._send(self._encode(outbox))
@@ -163,6 +179,7 @@ class Link:
         batch = self._batch
         buffers = self._wire.encode(outbox.hold(batch))
         size = sum(map(len, buffers))
+        outbox.bytes += size
         if size > _LARGEST_WRITE:
             self._batch = max(1, batch // 2)
         elif batch < _BATCH:
@@ -177,7 +194,6 @@ class Link:
             await outbox.wait_readable()
             return
         self._parked = trio.lowlevel.current_task()
-        self._outbox = outbox
         outbox.on_readable = self._written_to
         outbox.reader_waits = True
 
@@ -229,6 +245,52 @@ class Link:
         self._parked = None
         trio.lowlevel.reschedule(task)
 
+    # Signs of life. When it is time for them is the pulse's to say.
+
+    @property
+    def peer_pings(self) -> bool:
+        """Whether the peer has sent PINGs on this connection."""
+        return self._wire.peer_pings
+
+    def ping(self) -> None:
+        """Sends a PING as soon as anything can be written; one that still waits is enough."""
+        if not self._pings:
+            self._ask(self._wire.ping(self._settings.heartbeat_ttl))
+
+    def expire(self, error: TimeoutError) -> None:
+        """Ends the connection. What is being written is then in doubt, as whenever a connection is lost."""
+        assert self._scope is not None
+        self._failure = self._failure or error
+        self._scope.cancel()
+
+    def _ask(self, ping: bytes) -> None:
+        assert self._outbox is not None
+        self._pings += ping
+        self._reply += ping
+        self._outbox.nudge()
+
+    @enable_ki_protection
+    async def confirm(self) -> bool:
+        """Waits until the peer has read all that is queued now: sends a PING behind it, and waits for the answer.
+
+        Returns:
+          True when that has come; False if the connection has ended before, or if the peer is not bound to answer.
+
+        A cancellation leaves no trace, but for a PING that may still go out.
+        """
+        await self._flusher.pace.checkpoint()
+        outbox = self._outbox
+        if outbox is None or not self._wire.heartbeats:
+            return False
+        if self._echoes is None:
+            self._echoes = Echoes(outbox, self._flusher.pace)
+            self._wire.on_pong = self._echoes.heard
+        if not await self._echoes.written():
+            return False
+        context = self._echoes.new_context()
+        self._ask(self._wire.ping(0.0, context))
+        return await self._echoes.answer(context)
+
     async def _say_goodbye(self) -> None:
         """Lets the peer read all that was written.
 
@@ -239,8 +301,8 @@ class Link:
             await self._stream.send_eof()
             await trio.sleep(_GOODBYE)  # the reader ends it as soon as the peer has closed
 
-    async def _read(self, inbox: Pipe, outbox: Pipe) -> None:
-        wire, pace = self._wire, self._flusher.pace
+    async def _read(self, inbox: Pipe, outbox: Pipe, pulse: Pulse) -> None:
+        wire, pace, now = self._wire, self._flusher.pace, current_clock().current_time
         receive_some = self._stream.receive_some
         large = False
         data: bytes | bytearray
@@ -248,7 +310,9 @@ class Link:
             while True:
                 room = pace.portion if outbox.ended else min(inbox.room, pace.portion)
                 if room <= 0:
+                    pulse.hold(now())
                     await inbox.wait_writable()
+                    pulse.resume(now())
                     continue
                 items = wire.decode_untrusted(room)
                 if items:
@@ -258,7 +322,8 @@ class Link:
                     if not outbox.ended:  # else it is read only so that the peer can go on
                         inbox.put_many(items)
                 if reply := wire.take_reply():
-                    self._reply = reply
+                    self._reply = self._pings + reply  # in the order in which they were made
+                    pulse.announced(wire.peer_ttl)
                     outbox.nudge()
                 if items:
                     self._turn = pace.portioned(self._turn)
@@ -275,6 +340,8 @@ class Link:
                     self._adapt(len(data))
                 if not data:
                     return
+                pulse.heard = now()
+                inbox.bytes += len(data)
                 wire.feed(bytes(data))  # no copy: streams give bytes
         except (OSError, trio.BrokenResourceError) as error:
             if is_own(error):

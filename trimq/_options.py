@@ -7,8 +7,10 @@ here; what an option does is the business of the room that reads it.
 
 from __future__ import annotations
 
+import ipaddress
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, TypedDict, TypeVar, cast, overload
 
 import attrs
@@ -20,13 +22,23 @@ __all__ = [
     "Settings",
     "SocketOptions",
     "boolean",
+    "choice",
     "count",
+    "device",
+    "flags",
     "frame",
     "high_water_mark",
     "identity",
     "interval",
+    "limit",
+    "networks",
+    "numbers",
+    "optional",
+    "properties",
     "seconds",
     "size",
+    "ttl",
+    "whole",
 ]
 
 T = TypeVar("T")
@@ -119,6 +131,114 @@ def interval(name: str, value: object) -> float:
     return checked
 
 
+def limit(name: str, value: object) -> float:
+    """A whole number, 1 or more, or math.inf for no limit."""
+    return size(name, value)
+
+
+def whole(name: str, value: object) -> int:
+    """A whole number, 0 or more."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is a whole number, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} is 0 or more, not {value}")
+    return value
+
+
+def optional(check: Callable[[str, object], T]) -> Callable[[str, object], T | None]:
+    """What another check lets pass, or None, which leaves it to the system (or as the option's text says)."""
+
+    def checked(name: str, value: object) -> T | None:
+        return None if value is None else check(name, value)
+
+    return checked
+
+
+def choice(*known: str) -> Callable[[str, object], str]:
+    """One of these words."""
+
+    def checked(name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+        if value not in known:
+            raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+        return value
+
+    return checked
+
+
+def flags(*known: str) -> Callable[[str, object], frozenset[str]]:
+    """Any of these words, in any collection but a string."""
+
+    def checked(name: str, value: object) -> frozenset[str]:
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            raise TypeError(f"{name} is a collection of words, as {{{known[0]!r}}}, not {value!r}")
+        words = frozenset(cast("Iterable[str]", value))
+        if unknown := words.difference(known):
+            raise ValueError(f"{name} is made of {', '.join(map(repr, known))}, not {', '.join(map(repr, unknown))}")
+        return words
+
+    return checked
+
+
+def numbers(name: str, value: object) -> frozenset[int]:
+    """Any whole numbers, in any collection."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a collection of numbers, as {{0}}, not {value!r}")
+    return frozenset(whole(name, number) for number in cast("Iterable[object]", value))
+
+
+def networks(name: str, value: object) -> tuple[str, ...]:
+    """Any addresses or networks (``"192.168.0.0/24"``, ``"::1"``), in any collection but a string."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f'{name} is a collection of networks, as ["192.168.0.0/24"], not {value!r}')
+    found: list[str] = []
+    for text in cast("Iterable[object]", value):
+        try:
+            found.append(str(ipaddress.ip_network(cast("str", text), strict=False)))
+        except ValueError:
+            raise ValueError(
+                f'{name}: {text!r} is no network; write "192.168.0.0/24", "10.1.2.3" or "fd00::/8"'
+            ) from None
+    return tuple(found)
+
+
+def device(name: str, value: object) -> str:
+    """The name of a network interface."""
+    if not isinstance(value, str):
+        raise TypeError(f'{name} is the name of a network interface, as "eth0", not {value!r}')
+    if not 1 <= len(value.encode()) <= 15:  # IFNAMSIZ
+        raise ValueError(f"{name} is the name of a network interface, 1 to 15 bytes, not {value!r}")
+    return value
+
+
+def properties(name: str, value: object) -> Mapping[str, bytes]:
+    """Properties for a handshake: names that begin with X-, and bytes."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f'{name} is a mapping, as {{"X-Application": b"demo"}}, not {value!r}')
+    taken: dict[str, bytes] = {}
+    for key, content in cast("Mapping[object, object]", value).items():
+        if not isinstance(key, str):
+            raise TypeError(f"{name}: a property's name is text, not {key!r}")
+        if not key[:2].upper() == "X-" or not 3 <= len(key) <= 255 or not _PROPERTY.issuperset(key):
+            raise ValueError(
+                f"{name}: a property is called X- and more, letters, digits and -_.+, up to 255 of them, not {key!r}"
+            )
+        taken[key] = frame(f"{name}[{key!r}]", content)
+    return MappingProxyType(taken)
+
+
+_PROPERTY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+")
+
+
+def ttl(name: str, value: object) -> float:
+    """Seconds that a PING can announce. libzmq takes them times 1,000 in 16 bits: more would end connections early."""
+    checked = seconds(name, value)
+    if checked > 65.5:
+        raise ValueError(f"{name} is up to 65.5 seconds, or 0 for none, not {value}")
+    return checked
+
+
 def frame(name: str, value: object) -> bytes:
     """Bytes, any number of them."""
     if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -142,15 +262,40 @@ class SocketOptions(TypedDict, total=False):
     linger: float
     send_hwm: float
     receive_hwm: float
+    send_hwm_bytes: float
+    receive_hwm_bytes: float
     max_message_size: float
+    metadata: Mapping[str, bytes]
+    immediate: bool
     ipv6: bool
     backlog: int
-    tcp_keepalive: bool
-    immediate: bool
+    max_connections: float
+    max_handshakes: float
     connect_timeout: float
     handshake_timeout: float
     reconnect_interval: float
     reconnect_interval_max: float
+    reconnect_stop: Collection[str]
+    give_up_after: float
+    heartbeat_interval: float
+    heartbeat_timeout: float | None
+    heartbeat_ttl: float
+    send_buffer: int | None
+    receive_buffer: int | None
+    tcp_keepalive: bool
+    tcp_keepalive_idle: float | None
+    tcp_keepalive_interval: float | None
+    tcp_keepalive_count: int | None
+    tcp_user_timeout: float | None
+    tcp_accept_filter: Collection[str]
+    ipc_filter_pid: Collection[int]
+    ipc_filter_uid: Collection[int]
+    ipc_filter_gid: Collection[int]
+    ipc_mode: int | None
+    tos: int | None
+    priority: int | None
+    busy_poll: float | None
+    bind_to_device: str | None
 
 
 class AnyOptions(SocketOptions, total=False):
@@ -163,10 +308,16 @@ class AnyOptions(SocketOptions, total=False):
     mandatory: bool
     handover: bool
     nodrop: bool
+    mute: str
+    conflate: bool
+    invert_matching: bool
+    only_first_subscribe: bool
     verbose: bool
     verboser: bool
     manual: bool
+    manual_last_value: bool
     welcome_message: bytes
+    verbose_unsubscribe: bool
     notify: bool
 
 
@@ -175,11 +326,36 @@ class Settings:
     """What a connection or a listener takes along of its socket's options, as they were at bind or connect."""
 
     max_message_size: float = math.inf
+    metadata: Mapping[str, bytes] = MappingProxyType({})
+    immediate: bool = False
     ipv6: bool = True
     backlog: int = 100
-    tcp_keepalive: bool = True
-    immediate: bool = False
+    max_connections: float = math.inf
+    max_handshakes: float = math.inf
     connect_timeout: float = math.inf
     handshake_timeout: float = 30.0
     reconnect_interval: float = 0.1
     reconnect_interval_max: float = 5.0
+    reconnect_stop: frozenset[str] = frozenset()
+    give_up_after: float = math.inf
+    heartbeat_interval: float = 15.0
+    heartbeat_timeout: float | None = None
+    heartbeat_ttl: float = 0.0
+    send_buffer: int | None = None
+    receive_buffer: int | None = None
+    tcp_keepalive: bool = True
+    tcp_keepalive_idle: float | None = None
+    tcp_keepalive_interval: float | None = None
+    tcp_keepalive_count: int | None = None
+    tcp_user_timeout: float | None = None
+    tcp_accept_filter: tuple[str, ...] = ()
+    ipc_filter_pid: frozenset[int] = frozenset()
+    ipc_filter_uid: frozenset[int] = frozenset()
+    ipc_filter_gid: frozenset[int] = frozenset()
+    ipc_mode: int | None = None
+    tos: int | None = None
+    priority: int | None = None
+    busy_poll: float | None = None
+    bind_to_device: str | None = None
+    libzmq: bool = False
+    """Whether the socket's context has ``profile="libzmq"``."""

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ._message import Item
+from ._message import Item, Subscription
 
 __all__ = ["Pipe", "nobody"]
 
@@ -39,11 +39,15 @@ class Pipe:
       queue: what waits. The reader takes from it and then says so with `taken`.
       hwm: how many messages may wait, or ``math.inf``.
       held: messages the reader took out in a batch and has not dealt with yet; they count as queued.
-      passed: messages that the reader has dealt with in batches, ever; `on_passed` is called for each batch.
+      passed: how far the reader has come, in messages that it has dealt with; `on_passed` is called for each batch.
+      ahead: messages that were put before others.
+      bytes: how many the link that reads, or writes, has moved for it.
       ended: the writer will put nothing more.
     """
 
     __slots__ = (
+        "ahead",
+        "bytes",
         "ended",
         "held",
         "hwm",
@@ -56,11 +60,13 @@ class Pipe:
         "writer_waits",
     )
 
-    def __init__(self, hwm: float) -> None:
-        self.queue: deque[Any] = deque()
+    def __init__(self, hwm: float, queue: deque[Any] | None = None) -> None:
+        self.queue: deque[Any] = deque() if queue is None else queue
         self.hwm = hwm
         self.held = 0
         self.passed = 0
+        self.ahead = 0
+        self.bytes: int = 0
         self.ended = False
         self.reader_waits = False
         self.writer_waits = False
@@ -78,6 +84,11 @@ class Pipe:
             return 1 << 30
         return int(self.hwm) - len(self.queue) - self.held
 
+    @property
+    def put_ever(self) -> int:
+        """How many messages were put, ever."""
+        return self.passed + self.ahead + len(self.queue) + self.held
+
     # the writer's side
 
     def put(self, item: Item) -> None:
@@ -90,7 +101,8 @@ class Pipe:
     def put_first(self, item: Item) -> None:
         """Adds one item before all that waits."""
         self.queue.appendleft(item)
-        self.passed -= 1  # `passed` says how far the queue has come that was there before
+        self.passed -= 1  # it says how far the queue has come that was there before
+        self.ahead += 1
         self.nudge()
 
     def put_many(self, items: Sequence[Item]) -> None:
@@ -99,6 +111,27 @@ class Pipe:
         if self.reader_waits and self.queue:
             self.reader_waits = False
             self.on_readable()
+
+    def drop_oldest(self) -> bool:
+        """Drops what was put first of all that waits; false if nothing does, or it must not be lost."""
+        if not self.queue or isinstance(self.queue[0], Subscription):
+            return False
+        self.queue.popleft()
+        self.passed += 1
+        self.ahead -= 1  # as if it had not been put
+        return True
+
+    def take_back(self, item: Item) -> bool:
+        """Takes out this very item, if it still waits."""
+        for place, other in enumerate(self.queue):
+            if other is item:
+                del self.queue[place]
+                self.passed += 1
+                self.ahead -= 1
+                if self.writer_waits:
+                    self.opened()
+                return True
+        return False
 
     def end(self) -> None:
         """Nothing more will be put: the reader, if it waits, is called to see that."""

@@ -7,7 +7,9 @@ another socket of the same context) is its carrier's business; who they go to is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from ._abc import PeerInfo
@@ -34,7 +36,12 @@ class Remote:
       inbox, outbox: what came from the peer, what goes to it.
       info: who it is, while it is linked; None when there is no connection.
       routing_id: by which id a Router, a Stream or nobody reaches it.
-      dropped: messages for this peer that were dropped, since the pattern says so.
+      last_info: who it was when it was linked last.
+      dropped: messages for this peer, or from it, that were dropped, since the pattern or an option says so.
+      in_doubt: messages of which nobody knows whether they arrived: their connection ended while they were written.
+      unsent: messages that were dropped since they could not be sent in time.
+      confirm: while it is linked over a stream: waits until the peer has read all that is queued now (`Link.confirm`).
+      on_drop: called when messages are dropped, with the remote and how many.
       attached: it belongs to the socket's peers, and takes part in routing unless it is retired.
       retired: it only finishes what is queued; nothing more goes to it.
     """
@@ -42,17 +49,22 @@ class Remote:
     __slots__ = (
         "attached",
         "carrier",
+        "confirm",
         "dialled",
         "dropped",
+        "in_doubt",
         "inbox",
         "info",
+        "last_info",
         "marks",
+        "on_drop",
         "on_marks",
         "outbox",
         "partner",
         "retired",
         "routing_id",
         "topics",
+        "unsent",
         "where",
     )
 
@@ -62,15 +74,29 @@ class Remote:
         self.dialled = dialled
         self.routing_id = routing_id
         self.info: PeerInfo | None = None
+        self.last_info: PeerInfo | None = None
         self.attached = False
         self.retired = False
-        self.dropped = 0
+        self.dropped: int = 0
+        self.in_doubt: int = 0
+        self.unsent: int = 0
+        self.on_drop: Callable[[Remote, int], object] = _nobody
         self.where = ""  # for people: which endpoint it belongs to
         self.carrier: Carrier | None = None
+        self.confirm: Callable[[], Awaitable[bool]] | None = None
         self.marks: tuple[float, float] = (outbox.hwm, inbox.hwm)  # its socket's own, for sending and receiving
         self.partner: Remote | None = None  # the other end of an inproc join,
         self.on_marks: Callable[[], object] = nobody  # and what to do when that has changed our high-water marks
         self.topics: set[bytes] = set()  # what the peer has subscribed to
+
+    def drop(self, count: int = 1) -> None:
+        """Counts messages that are dropped, and has that told."""
+        self.dropped += count
+        self.on_drop(self, count)
+
+
+def _nobody(remote: Remote, count: int) -> None:
+    """Before there is a socket."""
 
 
 class FilteredPipe(Pipe):
@@ -79,11 +105,19 @@ class FilteredPipe(Pipe):
     __slots__ = ("_select", "_wanted")
 
     def __init__(
-        self, hwm: float, wanted: Callable[[Any], bool], select: Callable[[Sequence[Any]], Sequence[Any]]
+        self,
+        hwm: float,
+        wanted: Callable[[Any], bool],
+        select: Callable[[Sequence[Any]], Sequence[Any]],
+        queue: deque[Any] | None = None,
     ) -> None:
-        super().__init__(hwm)
+        super().__init__(hwm, queue)
         self._wanted = wanted  # whether one is
         self._select = select  # those that are, of several
+
+    def set_filter(self, wanted: Callable[[Any], bool], select: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        """Leaves out other things from now on."""
+        self._wanted, self._select = wanted, select
 
     def put(self, item: Item) -> None:
         if self._wanted(item):
@@ -107,23 +141,35 @@ class FilteredPipe(Pipe):
 
 
 class Intake(Pipe):
-    """A pipe that never holds anything: its reader deals with each item as it comes."""
+    """A pipe whose reader deals with each item as it comes; what it cannot deal with at once, it counts as ``held``.
 
-    __slots__ = ("_handle",)
+    Args:
+      handle: deals with an item.
+      hwm: how much may be held; None where nothing ever is.
+    """
 
-    def __init__(self, handle: Callable[[Any], object]) -> None:
-        super().__init__(float("inf"))
+    __slots__ = ("_handle", "keeps")
+
+    def __init__(self, handle: Callable[[Any], object], hwm: float | None = None) -> None:
+        super().__init__(math.inf if hwm is None else hwm)
+        self.keeps: bool = hwm is not None
         self._handle = handle
 
     def put(self, item: Item) -> None:
+        self.passed += 1
         self._handle(item)
 
     def put_first(self, item: Item) -> None:
-        self._handle(item)
+        self.put(item)
 
     def put_many(self, items: Sequence[Item]) -> None:
         for item in items:
-            self._handle(item)
+            self.put(item)
+
+    @property
+    def put_ever(self) -> int:
+        """How many items came, ever; what is held has passed already."""
+        return self.passed
 
 
 def discard(item: Any) -> None:

@@ -7,7 +7,6 @@ libzmq's load balancer, fair queue and distributor, so that who gets what is the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -30,18 +29,18 @@ class RoundRobin:
     __slots__ = ("_active", "_cursor", "_remotes")
 
     def __init__(self) -> None:
-        self._remotes: set[Remote] = set()
+        self._remotes: dict[Remote, None] = {}
         self._active: list[Remote] = []
         self._cursor = 0
 
     def add(self, remote: Remote) -> None:
         """A peer joins."""
-        self._remotes.add(remote)
+        self._remotes[remote] = None
         self._active.append(remote)
 
     def remove(self, remote: Remote) -> None:
         """A peer leaves."""
-        self._remotes.discard(remote)
+        self._remotes.pop(remote, None)
         if remote in self._active:
             self._deactivate(self._active.index(remote))
 
@@ -67,6 +66,14 @@ class RoundRobin:
             outbox.writer_waits = True
             self._deactivate(self._cursor)
         return None
+
+    def next_full(self) -> Remote | None:
+        """Whose turn it is where all are full; None if there is no peer."""
+        remote = next(iter(self._remotes), None)
+        if remote is not None:
+            del self._remotes[remote]
+            self._remotes[remote] = None
+        return remote
 
     def room(self) -> int:
         """How many messages may be offered now without being refused (no more than the next peer takes)."""
@@ -176,6 +183,7 @@ class FairQueue:
             queue = inbox.queue
             if queue:
                 item: Body = queue.popleft()
+                inbox.passed += 1
                 if inbox.writer_waits and 2 * len(queue) <= inbox.hwm:
                     inbox.opened()
                 if len(active) > 1:
@@ -198,6 +206,7 @@ class FairQueue:
             else:
                 batch = [queue.popleft() for _ in range(min(limit, len(queue)))]
             if batch:
+                inbox.passed += len(batch)
                 if inbox.writer_waits:
                     inbox.opened()
                 return batch
@@ -223,12 +232,7 @@ class FanOut:
     @staticmethod
     def room(remotes: Iterable[Remote]) -> int:
         """How many messages find room at each of these, whoever gets them."""
-        least = math.inf
-        for remote in remotes:
-            outbox = remote.outbox
-            room = outbox.hwm - len(outbox.queue) - outbox.held
-            least = min(least, room)
-        return int(min(least, UNLIMITED))
+        return min((remote.outbox.room for remote in remotes), default=UNLIMITED)
 
     @staticmethod
     def spread(item: Body, remotes: Iterable[Remote], many: bool) -> None:
@@ -244,14 +248,20 @@ class FanOut:
                 outbox.queue.append(shared)
 
     @staticmethod
-    def send(item: Body, remotes: Iterable[Remote], many: bool) -> None:
-        """Queues the message for each of these that has room. One encoding serves ``many``."""
+    def send(item: Body, remotes: Iterable[Remote], many: bool, *, drop_old: bool = False) -> None:
+        """Queues the message for each of these that has room. One encoding serves ``many``.
+
+        Args:
+          drop_old: where there is none, the oldest message makes room, if it is not being written already.
+        """
         shared: Item = Shared(item) if many else item
         for remote in remotes:
             outbox = remote.outbox
             if len(outbox.queue) + outbox.held >= outbox.hwm:
-                remote.dropped += 1
-            elif remote.partner is None:
+                remote.drop()
+                if not drop_old or not outbox.drop_oldest():
+                    continue
+            if remote.partner is None:
                 outbox.put(shared)
             else:  # inproc: the receiver's message is a list of its own
                 outbox.put(item if isinstance(item, bytes) else list(item))

@@ -115,6 +115,12 @@ class TopicTable:
         self._search = _Search(self._by_topic)
         self._found: dict[bytes | None, dict[Remote, None]] = {}  # by the longest topic: who gets the text
 
+    def __contains__(self, topic: bytes) -> bool:
+        return topic in self._by_topic
+
+    def __len__(self) -> int:
+        return len(self._by_topic)
+
     def add(self, topic: bytes, remote: Remote) -> bool:
         """The peer subscribes; true if it is the topic's first."""
         remote.topics.add(topic)
@@ -181,6 +187,9 @@ class TopicCounter:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
 
     def add(self, topic: bytes) -> bool:
         """Subscribes; true if the topic is new."""

@@ -266,7 +266,7 @@ class _Sleeper:
             reschedule(self.task)
 
 
-async def until(test: Callable[[], T], *bells: Bell, pace: Pace) -> T:
+async def until(test: Callable[[], T | None], *bells: Bell, pace: Pace) -> T:
     """Waits until ``test()`` is true, looking again whenever one of the bells rings; returns what it gave.
 
     What the test found is still so when this returns. An error that the test raises yields to a cancellation.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ._abc import Handshake, JoinTransport, Listener, Mechanism, Site, StreamTransport, Transport, Wire
+from ._abc import AcceptRefused, Handshake, JoinTransport, Listener, Mechanism, Site, StreamTransport, Transport, Wire
 from ._options import Settings
 from ._util import fixup_module as _fixup_module
 
 __all__ = [
+    "AcceptRefused",
     "Handshake",
     "JoinTransport",
     "Listener",

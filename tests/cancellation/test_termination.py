@@ -396,10 +396,6 @@ def histories(case: Case, *, inside: bool) -> list[tuple[str, ...]]:
     return [*((event,) for event in events), *pairs]
 
 
-# What is known to be wrong: nothing.
-LATE: dict[str, str] = {}
-CRASH: dict[str, str] = {}
-
 CASES = [
     Case(name, make, address)
     for name, make in {**RECEIVE, **SEND, **LEVEL, **STEPS}.items()
@@ -419,29 +415,19 @@ async def check(case: Case, inside: bool, *, crash: bool) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def cases(marks: dict[str, str]) -> Any:
-    """All of them, those that show a known defect marked with it."""
-
-    def mark(case: Case) -> Any:
-        # (What flush sees of it hangs on which task trio runs first.)
-        strict = case.name != "flush"
-        return [pytest.mark.xfail(strict=strict, reason=marks[case.id])] if case.id in marks else []
-
-    return pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=mark(case)) for case in CASES])
-
-
 where = pytest.mark.parametrize("inside", [True, False], ids=["inside", "outside"])
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 
 
 @where
-@cases(LATE)
+@every_case
 async def test_every_end(case: Case, inside: bool, autojump_clock: MockClock) -> None:
     """Promises 1, 2 and 4: ETERM, Cancelled, SocketClosed or the message, as they say; no hang, and nothing else."""
     await check(case, inside, crash=False)
 
 
 @where
-@cases(CRASH)
+@every_case
 async def test_a_crash(case: Case, inside: bool, autojump_clock: MockClock) -> None:
     """Promises 2 and 4: the crash of a service is the end of the context, alone and beside every other event."""
     await check(case, inside, crash=True)

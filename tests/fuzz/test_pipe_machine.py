@@ -168,7 +168,7 @@ class PipeMachine(RuleBasedStateMachine):
 
 
 TestPipe = PipeMachine.TestCase
-TestPipe.settings = settings(max_examples=100, stateful_step_count=40)
+TestPipe.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @given(st.lists(st.one_of(items, st.lists(items, max_size=4), st.tuples(items))))
@@ -196,7 +196,7 @@ def test_intake(puts: list[Any]) -> None:
 steps = st.lists(st.tuples(st.sampled_from(["serve", "cancel", "fail", "tick"]), st.integers(0, 4)), max_size=16)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.integers(1, 5), steps)
 def test_a_line(callers: int, plan: list[tuple[str, int]]) -> None:
     """Any mixture of handing out, cancelling and failing, in one tick or in several: a model decides who has what."""
@@ -262,7 +262,7 @@ levels = st.lists(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(levels)
 def test_until_is_true_when_it_returns(plan: list[tuple[str, int]]) -> None:
     """Several bells, rung at any time, together and for nothing: nobody returns while the level is low, nobody sleeps

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 from fuzz import reference
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, precondition, rule
@@ -256,14 +257,14 @@ class OneDecoder(RuleBasedStateMachine):
             self.decode(1 << 30)
 
 
-quick = settings(max_examples=200, stateful_step_count=30)
-TestTwoEngines = TwoEngines.TestCase
+quick = settings(max_examples=50, stateful_step_count=30)
+TestTwoEngines = pytest.mark.slow(TwoEngines.TestCase)
 TestTwoEngines.settings = quick
-TestOneDecoder = OneDecoder.TestCase
-TestOneDecoder.settings = settings(max_examples=150, stateful_step_count=30)
+TestOneDecoder = pytest.mark.slow(OneDecoder.TestCase)
+TestOneDecoder.settings = settings(max_examples=40, stateful_step_count=30)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(batches, st.sampled_from([0, 1]), st.data())
 def test_encode_is_by_the_book(batch: list[Item], minor: int, data: st.DataObject) -> None:
     """RFC 23, 37: whatever is mixed, shared or not, encoded before or not; large frames are the objects they were."""
@@ -287,7 +288,7 @@ def test_encode_is_by_the_book(batch: list[Item], minor: int, data: st.DataObjec
 changed = st.tuples(st.integers(0, 63), st.integers(0, 255))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.lists(changed, max_size=3), st.binary(max_size=5), st.lists(st.integers(0, 70), max_size=8))
 def test_greeting(changes: list[tuple[int, int]], rest: bytes, cuts: list[int]) -> None:
     """wire.md 1.2: the stages of ours, whatever of the peer's greeting is changed and wherever it is cut."""
@@ -363,4 +364,4 @@ class RawStream(RuleBasedStateMachine):
 
 
 TestRawStream = RawStream.TestCase
-TestRawStream.settings = settings(max_examples=100, stateful_step_count=20)
+TestRawStream.settings = settings(max_examples=40, stateful_step_count=20)

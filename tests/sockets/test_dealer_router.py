@@ -211,7 +211,7 @@ async def test_router_drops_for_the_unknown(place: str) -> None:
         router.bind(place)
         await router.send([b"UNKNOWN", b"DATA", b"more"])
         router.send_nowait([b"UNKNOWN", b"DATA"])
-        assert router._unroutable == 2
+        assert router.statistics().unroutable == 2
         await joins(dealer, place)
         await router.wait_for_peers()
         await router.send([b"X", b"next", b"whole"])
@@ -267,7 +267,7 @@ async def test_an_id_alone_is_no_message(value: Any, mandatory: bool) -> None:
                 result = send(value)
                 if result is not None:
                     await result
-        assert router._unroutable == 0
+        assert router.statistics().unroutable == 0
 
 
 @jumping

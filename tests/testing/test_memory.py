@@ -120,6 +120,30 @@ async def test_connect_waits_while_the_backlog_is_full() -> None:
     assert not any(stream.connected for stream in connected)
 
 
+async def test_a_cancelled_connect_leaves_no_connection() -> None:
+    """Also while it waits in line, where the other end exists already."""
+    streams: list[MemoryStream] = []
+    network = MemoryTransport(on_connect=streams.append)
+    network.bind("a:1", Settings(backlog=1))
+    await network.connect("a:1", ON)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(network.connect, "a:1", ON)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+    assert [stream.connected for stream in streams] == [True, False]
+    assert network.connections == (streams[0],)
+
+
+async def test_a_listener_that_closes_meanwhile() -> None:
+    """Whoever connects is refused, and `on_connect` may do such a thing."""
+    network = MemoryTransport(on_connect=lambda stream: listener.close())
+    listener = network.bind("a:1", ON)
+    with pytest.raises(ConnectionRefusedError):
+        await network.connect("a:1", ON)
+    assert not network.connections
+
+
 async def test_senders_wait_for_room() -> None:
     """A full connection holds its sender back, as a kernel's buffers do, so that high-water marks fill up."""
     ours, theirs = await pair(MemoryTransport(buffer=10))
@@ -158,9 +182,11 @@ async def test_cut() -> None:
             await stream.receive_some()
         with pytest.raises(trio.BrokenResourceError):
             await stream.send_all(b"x")
+        await stream.send_eof()  # nobody hears it
         await stream.aclose()
-        with pytest.raises(trio.ClosedResourceError):
-            await stream.receive_some()
+        for call in (stream.receive_some, stream.send_eof):
+            with pytest.raises(trio.ClosedResourceError):
+                await call()
     assert not network.connections
     assert network.drop_all() == 0
 

@@ -119,6 +119,31 @@ async def test_address_is_free_at_once(case: Case) -> None:
     await ours.aclose()
 
 
+async def test_address_is_free_at_once_with_a_connection_alive(case: Case) -> None:
+    """The same while both ends of a connection of before are open; each of the two listeners' connections goes on."""
+    listener, address = case.bind()
+    dial = case.transport.dial_address(address)
+    if address.startswith("/"):  # the directory of ipc://* is gone with its listener
+        os.mkdir(os.path.dirname(address) + "-2")
+        listener.close()
+        address = dial = os.path.dirname(address) + "-2/s"
+        listener = case.transport.bind(address, SETTINGS)
+    pairs = []
+    for _ in range(2):
+        ours = await case.transport.connect(dial, SETTINGS)
+        pairs.append((ours, await listener.accept()))
+        listener.close()
+        listener = case.transport.bind(address, SETTINGS)
+    for ours, theirs in pairs:
+        await ours.send_all(b"hello")
+        assert await theirs.receive_some(5) == b"hello"
+        await ours.aclose()
+        await theirs.aclose()
+    listener.close()
+    if address.startswith("/"):
+        os.rmdir(os.path.dirname(address))
+
+
 async def test_close_wakes_accept(case: Case) -> None:
     """close wakes a pending accept with ClosedResourceError; a later accept raises it at once; it is idempotent."""
     listener, _ = case.bind()

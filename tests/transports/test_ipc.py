@@ -8,6 +8,8 @@ import socket
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import trio
 
 from trimq._errors import AddressInUse, InvalidEndpoint
 from trimq._options import Settings
+from trimq._transports import _ipc
 from trimq._transports._ipc import IpcTransport
 
 IPC = IpcTransport()
@@ -265,6 +268,134 @@ async def test_full_backlog_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError, match=f"ipc://{path}: "):
             await IPC.connect(path, ON)
         await first.aclose()
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o777])
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o777, 0o200, 0])
+async def test_mode(mode: int, mask: int, tmp_path: Path) -> None:
+    """ipc_mode is what the path has, whatever the umask; without it, the umask decides, as with libzmq."""
+    path, other = tmp_path / "s", tmp_path / "t"
+    with umask(mask):
+        listener, plain = IPC.bind(str(path), Settings(ipc_mode=mode)), IPC.bind(str(other), ON)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert stat.S_IMODE(other.stat().st_mode) == 0o777 & ~mask
+    plain.close()
+    listener.close()
+    assert os.listdir(tmp_path) == []
+
+
+async def test_mode_of_a_replaced_file(tmp_path: Path) -> None:
+    """What was left behind is replaced, and its permissions with it; and what is there is not touched."""
+    path = tmp_path / "s"
+    leave_behind(path)
+    path.chmod(0o777)
+    settings = Settings(ipc_mode=0o600)
+    listener = IPC.bind(str(path), settings)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    await works(str(path))
+    with pytest.raises(AddressInUse):
+        IPC.bind(str(path), Settings(ipc_mode=0o666))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    listener.close()
+
+
+async def test_mode_of_a_wildcard() -> None:
+    """The file has it; its directory stays the user's own."""
+    listener = IPC.bind("*", Settings(ipc_mode=0o606))
+    path = Path(listener.address.removeprefix("ipc://"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o606
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    listener.close()
+
+
+async def test_nobody_connects_before_the_mode_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between bind and chmod, the system refuses everybody, since nobody listens yet."""
+    path = tmp_path / "s"
+    set_mode = _ipc._set_mode
+    tried = []
+
+    def race(bound: str, mode: int) -> None:
+        for _ in range(2):  # before, and after
+            with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
+                sock.connect(str(path))
+            set_mode(bound, mode)
+            tried.append(stat.S_IMODE(path.stat().st_mode))
+
+    monkeypatch.setattr(_ipc, "_set_mode", race)
+    with umask(0):
+        IPC.bind(str(path), Settings(ipc_mode=0o600)).close()
+    assert tried == [0o600, 0o600]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root can be somebody else")
+async def test_mode_is_the_systems_business() -> None:
+    """Another user cannot connect where the mode says so, and can where it does not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o711)
+        script = (
+            "import os, socket, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "with socket.socket(socket.AF_UNIX) as sock:\n"
+            f"    print(sock.connect_ex({directory + '/s'!r}))"
+        )
+        for mode, number in ((0o600, errno.EACCES), (0o660, errno.EACCES), (0o602, 0)):
+            listener = IPC.bind(directory + "/s", Settings(ipc_mode=mode))
+            said = await trio.run_process([sys.executable, "-c", script], capture_stdout=True)
+            assert int(said.stdout) == number
+            listener.close()
+
+
+def test_mode_is_set_through_no_link(tmp_path: Path) -> None:
+    """Who may write to the directory may put a link in the path's place, but not have another file's mode changed."""
+    precious, link = tmp_path / "precious", tmp_path / "s"
+    precious.write_text("")
+    precious.chmod(0o600)
+    link.symlink_to(precious)
+    for path in (link, precious) if sys.platform == "linux" else ():
+        with pytest.raises(OSError, match="the system refuses ipc_mode=0o666: "):
+            _ipc._set_mode(str(path), 0o666)
+    assert stat.S_IMODE(precious.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("where", ["set_mode", "listen"])
+def test_a_failure_after_bind_leaves_no_file(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a file nor a directory stays; the error names the endpoint."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fail(*args: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if where == "listen":
+        monkeypatch.setattr(socket.socket, "listen", fail)
+    else:
+        monkeypatch.setattr(os, "chmod", fail)
+    for address in ("*", f"{tmp_path}/s"):
+        with pytest.raises(PermissionError, match="cannot bind ipc://"):
+            IPC.bind(address, Settings(ipc_mode=0o600))
+        assert os.listdir(tmp_path) == []
+
+
+@linux
+def test_a_name_has_no_mode() -> None:
+    """Abstract names have no permissions: asking for some is an error, not a wish."""
+    with pytest.raises(InvalidEndpoint, match="ipc://@name with ipc_mode=0o600: a name has no permissions; .*filter"):
+        IPC.bind("@name", Settings(ipc_mode=0o600))
+
+
+@pytest.mark.parametrize("mode", [660, 0o1000, 0o100600])
+def test_a_mode_that_is_none(mode: int, tmp_path: Path) -> None:
+    """A mode in decimal is a mistake; others than permissions are not for sockets."""
+    with pytest.raises(InvalidEndpoint, match="three octal digits, as 0o660"):
+        IPC.bind(f"{tmp_path}/s", Settings(ipc_mode=mode))
+    assert os.listdir(tmp_path) == []
 
 
 @linux

@@ -22,6 +22,7 @@ from trimq._transports import _tcp
 from trimq._transports._listener import bind_error
 from trimq._transports._system import SystemStream
 from trimq._transports._tcp import TcpTransport
+from trimq._transports._tuning import Tuning
 
 TCP = TcpTransport()
 ON = Settings()
@@ -107,10 +108,10 @@ async def test_wildcard_where_the_kernel_has_no_ipv6(number: int, monkeypatch: p
     """'*' falls back to IPv4 (3.1)."""
     listen = _tcp._listen
 
-    def no_ipv6(place: _tcp._Place, backlog: int) -> socket.socket:
+    def no_ipv6(place: _tcp._Place, settings: Settings) -> tuple[socket.socket, tuple[Tuning, ...]]:
         if place[0] == socket.AF_INET6:
             raise OSError(number, os.strerror(number))
-        return listen(place, backlog)
+        return listen(place, settings)
 
     monkeypatch.setattr(_tcp, "_listen", no_ipv6)
     listener = TCP.bind("*:*", ON)
@@ -391,13 +392,13 @@ async def test_a_silent_address_does_not_hold_up_the_next(monkeypatch: pytest.Mo
     attempt = _tcp._open
     silent: list[str] = []
 
-    async def silent_first(target: _tcp._Place, sources: list[_tcp._Place] | None) -> trio.socket.SocketType:
+    async def silent_first(target: _tcp._Place, *more: Any) -> trio.socket.SocketType:
         if target[1][0] == "127.0.0.9":
             try:
                 await trio.sleep_forever()
             finally:
                 silent.append("ended")
-        return await attempt(target, sources)
+        return await attempt(target, *more)
 
     monkeypatch.setattr(_tcp, "_open", silent_first)
     monkeypatch.setattr(_tcp, "_STAGGER", 0.001)

@@ -24,7 +24,8 @@ import trio
 
 from .._context import Context, open_context
 from .._sockets._pipeline import Pull, Push
-from .._sockets._publish_subscribe import Pub, Sub
+from .._sockets._publishers import Pub
+from .._sockets._subscribers import Sub
 from ._files import DemoError, choose_files, count_alone, read_blocks
 from ._report import ProgressLine, Tally, print_check, print_tally
 from ._words import END, SENT, make_jobs

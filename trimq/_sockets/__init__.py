@@ -5,10 +5,11 @@ from __future__ import annotations
 from ._dealer_router import Dealer, Router
 from ._pair import Pair
 from ._pipeline import Pull, Push
-from ._publish_subscribe import Pub, Sub, XPub, XSub
+from ._publishers import Pub, XPub
 from ._request_reply import Rep, Req
 from ._socket import Socket
 from ._stream import Stream
+from ._subscribers import Sub, XSub
 
 __all__ = ["ALL_TYPES"]
 

@@ -9,11 +9,12 @@ from .._abc import PeerInfo
 from .._endpoint import Endpoint
 from .._errors import HostUnreachable, ProtocolError
 from .._message import MAX_SENT, Body, MessageLike, pack
+from .._monitor import HandedOver
 from .._options import Option, SocketOptions, boolean, frame
 from .._remote import Remote
 from .._routing import UNLIMITED, ByIdentity, FanOut
 from ._flow import Sending
-from ._patterns import Balanced, FairQueued, Identified
+from ._patterns import Balanced, Conflating, FairQueued, Identified
 
 __all__ = ["Dealer", "DealerOptions", "Router", "RouterOptions"]
 
@@ -23,6 +24,8 @@ class DealerOptions(SocketOptions, total=False):
 
     routing_id: bytes
     probe_router: bool
+    mute: str
+    conflate: bool
 
 
 class RouterOptions(SocketOptions, total=False):
@@ -34,7 +37,7 @@ class RouterOptions(SocketOptions, total=False):
     handover: bool
 
 
-class Dealer(Identified, Balanced, FairQueued):
+class Dealer(Conflating, Identified, Balanced, FairQueued):
     """Sends round-robin and receives from each peer in turn; peers are Rep, Dealer and Router (RFC 28, ZMQ_DEALER).
 
     Messages pass as they are: to talk with a Rep, send an empty frame first. ``send`` waits while no peer has room.
@@ -168,7 +171,6 @@ class Router(Identified, Addressed):
     def _prepare(self) -> None:
         super()._prepare()
         self._offer = self._route
-        self._unroutable = 0
 
     def _route(self, item: Body) -> bool:
         if type(item) is bytes:
@@ -177,12 +179,12 @@ class Router(Identified, Addressed):
         if remote is None:
             if self.mandatory:
                 raise HostUnreachable(f"no peer has the routing id {item[0]!r}")
-            self._unroutable += 1
+            self._unroutable()
         elif not self._put(remote, item):
             if self.mandatory:
                 return False
             remote.outbox.writer_waits = False
-            remote.dropped += 1
+            remote.drop()
         return True
 
     def _sendable(self) -> bool:
@@ -217,6 +219,8 @@ class Router(Identified, Addressed):
         if holder is not None:
             if not self.handover:
                 raise ProtocolError(f"the routing id {routing_id!r} is in use by another peer (handover is off)")
+            if self._monitor.listeners:
+                self._monitor.tell(HandedOver(holder.where, info))
             self._by_id.remove(holder)
             holder.routing_id = self._by_id.make_id()
             self._by_id.add(holder)

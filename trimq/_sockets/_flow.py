@@ -16,6 +16,7 @@ from typing import Any, Self
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
+from .._abc import PeerInfo
 from .._message import Body, Message, MessageLike, pack, unpack
 from .._remote import Remote
 from .._util import Waiter, park, until
@@ -25,6 +26,9 @@ __all__ = ["Receiving", "Sending", "SendingMany", "wait_any"]
 
 _LEAST, _MOST = 16, 512  # messages that send_many queues between two looks at the clock; see also `_MOST` in `_util`
 _QUICK = 250e-6  # seconds: a run that took less may be longer, one that took more is to be shorter
+
+
+_ONE, _WITH_PEER = 0, -1  # what a receive waits for, if it is not a number of messages
 
 
 class _Turn:
@@ -264,7 +268,12 @@ class Receiving(Socket):
         receivers = self._receivers
         while receivers:
             waiter = next(iter(receivers))
-            result: Any = self._take() if waiter.want == 0 else self._take_many(waiter.want)
+            if waiter.want > 0:
+                result: Any = self._take_many(waiter.want)
+            else:
+                result = self._take()
+                if waiter.want == _WITH_PEER and result is not None:
+                    result = (result, self._peer_of_last())
             if result is None or result == []:
                 return
             del receivers[waiter]
@@ -289,12 +298,38 @@ class Receiving(Socket):
             await checkpoint_if_cancelled()
         body = self._take()
         if body is None:
-            body = await self._wait_to_receive(0)
+            body = await self._wait_to_receive(_ONE)
         return [body] if type(body) is bytes else body  # type: ignore[return-value]
 
     async def _wait_to_receive(self, want: int) -> Any:
         self._check_open()
         return await park(Waiter(want, self._pace), self._receivers)
+
+    @enable_ki_protection
+    async def receive_from(self) -> tuple[Message, PeerInfo]:
+        """Takes the next message, and says whom it came from; otherwise as `receive`.
+
+        Returns:
+          its frames, and the peer: over a connection that is gone by now, too.
+        """
+        await self._pace.checkpoint()
+        body = self._take()
+        if body is None:
+            body, peer = await self._wait_to_receive(_WITH_PEER)
+        else:
+            peer = self._peer_of_last()
+        return [body] if isinstance(body, bytes) else body, peer
+
+    def _source(self) -> Remote | None:
+        """Whom the message taken last came from."""
+        raise NotImplementedError
+
+    def _peer_of_last(self) -> PeerInfo:
+        source = self._source()
+        assert source is not None
+        peer = source.info or source.last_info
+        assert peer is not None
+        return peer
 
     @enable_ki_protection
     def receive_nowait(self) -> Message:

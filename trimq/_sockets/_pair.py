@@ -12,7 +12,13 @@ from .._options import SocketOptions
 from .._remote import Remote
 from ._patterns import Balanced, FairQueued
 
-__all__ = ["Pair"]
+__all__ = ["Pair", "PairOptions"]
+
+
+class PairOptions(SocketOptions, total=False):
+    """The options of a Pair."""
+
+    mute: str
 
 
 class Pair(Balanced, FairQueued, trio.abc.Channel[Any]):
@@ -26,7 +32,7 @@ class Pair(Balanced, FairQueued, trio.abc.Channel[Any]):
     _accepts = frozenset({"PAIR"})
     _one_peer = True
 
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
+    def __init__(self, **options: Unpack[PairOptions]) -> None:
         super().__init__(**options)
 
     def _admit(self, remote: Remote, info: PeerInfo) -> None:

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from .._limits import keep_latest
 from .._message import Body, MessageLike
-from .._options import Option, boolean, identity
-from .._remote import Remote
-from .._routing import FairQueue, RoundRobin
+from .._options import Option, boolean, choice, identity
+from .._pipe import Pipe
+from .._remote import Intake, Remote
+from .._routing import UNLIMITED, FairQueue, RoundRobin
 from ._flow import Receiving, Sending, SendingMany
 from ._socket import Socket
 
-__all__ = ["Balanced", "Balancing", "FairQueued", "Identified"]
+__all__ = ["Balanced", "Balancing", "Conflating", "FairQueued", "Identified"]
+
+
+class Conflating(Socket):
+    """May keep, of each peer's messages, only the latest: Push, Pull, Pub, Sub and Dealer."""
+
+    conflate: Option[bool] = Option(
+        False,
+        boolean,
+        "Whether only the latest message is kept, whole, for and from each peer; those that it replaces are counted as "
+        "dropped. Holds for later binds and connects (ZMQ_CONFLATE).",
+    )
+
+    def _opened(self, remote: Remote) -> None:
+        super()._opened(remote)
+        if self.conflate:
+            for pipe in (remote.inbox, remote.outbox):
+                self._conflate(remote, pipe)
+
+    def _conflate(self, remote: Remote, pipe: Pipe) -> None:
+        if not isinstance(pipe, Intake):
+            keep_latest(pipe, remote.drop)
 
 
 class Balancing(Sending):
@@ -36,18 +59,58 @@ class Balancing(Sending):
 
 
 class Balanced(Balancing, SendingMany):
-    """Sends round-robin; waits while no peer has room."""
+    """Sends round-robin; while no peer has room it waits, or drops, as ``mute`` says."""
+
+    mute: Option[str] = Option(
+        "block",
+        choice("block", "drop_new", "drop_old"),
+        "What ``send`` does while no peer has room: it waits (``block``), drops the message (``drop_new``), or drops the "
+        "oldest one that waits for the peer whose turn it is (``drop_old``).",
+    )
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._offer = self._balancer.offer
-        self._room = self._balancer.room
+        self._choose()
+
+    def _choose(self) -> None:
+        if self.mute == "block":
+            self._offer = self._balancer.offer
+            self._room = self._balancer.room
+        else:
+            self._offer = self._offer_or_drop
+            self._room = self._room_or_drop
+
+    def _option_set(self, name: str) -> None:
+        if name == "mute" and not self._closed and not self._terminated:
+            self._choose()
+        super()._option_set(name)
+
+    def _offer_or_drop(self, item: Body) -> bool:
+        if not self._balancer.offer(item):
+            remote = self._balancer.next_full()
+            if remote is None:
+                self._unroutable()
+            elif self.mute == "drop_new" or not remote.outbox.drop_oldest():
+                remote.drop()
+            else:
+                remote.drop()
+                remote.outbox.put(item)
+        return True
+
+    @staticmethod
+    def _room_or_drop() -> int:
+        return UNLIMITED
 
     def _put_all(self, bodies: list[Body]) -> None:
-        self._balancer.put_all(bodies)
+        if self.mute == "block":
+            self._balancer.put_all(bodies)
+        else:
+            super()._put_all(bodies)
 
     def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
-        return self._balancer.offer_many(values, limit)
+        if self.mute == "block":
+            return self._balancer.offer_many(values, limit)
+        return super()._offer_many(values, limit)
 
 
 class Identified(Socket):
@@ -77,6 +140,12 @@ class FairQueued(Receiving):
         self._take = self._fair.take
         self._take_many = self._fair.take_many
         self._receivable = self._fair.ready
+
+    def _sources(self) -> Sequence[Remote]:
+        return self._fair.sources()
+
+    def _source(self) -> Remote | None:
+        return self._fair.source
 
     def _arrived(self, remote: Remote) -> None:
         self._fair.activate(remote)

@@ -6,22 +6,47 @@ override what comes after them. No task waits here, and nothing here is public b
 
 from __future__ import annotations
 
-import difflib
+import logging
 import math
+from collections.abc import Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import attrs
 
 from .._abc import PeerInfo, Wire
+from .._limits import Latest, make_pipe
 from .._mechanisms._null import Null
-from .._options import Option, Settings, boolean, count, high_water_mark, interval, seconds, size
-from .._pipe import Pipe
+from .._monitor import Dropped, Monitor
+from .._options import (
+    Option,
+    Settings,
+    boolean,
+    count,
+    device,
+    flags,
+    high_water_mark,
+    interval,
+    limit,
+    networks,
+    numbers,
+    optional,
+    properties,
+    seconds,
+    size,
+    ttl,
+    whole,
+)
 from .._remote import Intake, Remote
+from .._statistics import Tally
 from .._util import Bell
 from .._wire._connection import Connection
+from .._zmq_options import advice
 
 __all__ = ["Peering"]
+
+logger = logging.getLogger("trimq")
 
 
 class Peering:
@@ -30,26 +55,43 @@ class Peering:
     socket_type: ClassVar[str]
     """The type's name on the wire, as ``"DEALER"``."""
 
+    _monitor: Monitor
+
     _accepts: ClassVar[frozenset[str]] = frozenset()  # which types may be peers (RFC 37)
     _publishes: ClassVar[bool] = False  # peers may subscribe
     _announces_identity: ClassVar[bool] = False
     _connects_once: ClassVar[bool] = False  # a second connect to the same endpoint is ignored
     _one_peer: ClassVar[bool] = False  # exclusive, and not reconnected after a loss (PAIR)
     _default_linger: ClassVar[float] = math.inf
+    _libzmq: bool  # the context's profile
 
     linger: Option[float] = Option(
         math.inf, seconds, "Seconds that unsent messages may take after a close (ZMQ_LINGER)."
     )
     send_hwm: Option[float] = Option(1000, high_water_mark, "Messages that may wait for each peer (ZMQ_SNDHWM).")
     receive_hwm: Option[float] = Option(1000, high_water_mark, "Messages that may wait from each peer (ZMQ_RCVHWM).")
+    send_hwm_bytes: Option[float] = Option(
+        math.inf, size, "Bytes that may wait for each peer: while there are so many, there is no room for a message."
+    )
+    receive_hwm_bytes: Option[float] = Option(
+        math.inf, size, "Bytes that may wait from each peer: while there are so many, nothing more is taken from it."
+    )
     max_message_size: Option[float] = Option(
         math.inf, size, "Bytes; a peer's larger frame ends its connection (ZMQ_MAXMSGSIZE)."
     )
-    ipv6: Option[bool] = Option(True, boolean, "Whether IPv6 is used beside IPv4 (ZMQ_IPV6; off in libzmq).")
-    backlog: Option[int] = Option(100, count, "Connections that may wait to be accepted (ZMQ_BACKLOG).")
-    tcp_keepalive: Option[bool] = Option(True, boolean, "Whether TCP looks after idle connections (ZMQ_TCP_KEEPALIVE).")
+    metadata: Option[Mapping[str, bytes]] = Option(
+        MappingProxyType({}), properties, "Properties to announce to peers, named ``X-...`` (ZMQ_METADATA)."
+    )
     immediate: Option[bool] = Option(
         False, boolean, "Queue only for peers that are there, not for endpoints (ZMQ_IMMEDIATE)."
+    )
+    ipv6: Option[bool] = Option(True, boolean, "Whether IPv6 is used beside IPv4 (ZMQ_IPV6; off in libzmq).")
+    backlog: Option[int] = Option(100, count, "Connections that may wait to be accepted (ZMQ_BACKLOG).")
+    max_connections: Option[float] = Option(
+        math.inf, limit, "Connections that each bound endpoint holds; those beyond it are closed at once."
+    )
+    max_handshakes: Option[float] = Option(
+        math.inf, limit, "Connections of each bound endpoint whose handshake is unfinished; others wait in the backlog."
     )
     connect_timeout: Option[float] = Option(
         math.inf, seconds, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT)."
@@ -63,11 +105,79 @@ class Peering:
     reconnect_interval_max: Option[float] = Option(
         5.0, interval, "Seconds up to which the back-off grows (ZMQ_RECONNECT_IVL_MAX)."
     )
+    reconnect_stop: Option[Collection[str]] = Option(
+        frozenset(),
+        flags("refused", "handshake"),
+        "After what the endpoint gives up: a connection that is refused, a handshake that fails (ZMQ_RECONNECT_STOP).",
+    )
+    give_up_after: Option[float] = Option(
+        math.inf, interval, "Seconds without a peer, from connect or the loss on, after which the endpoint gives up."
+    )
+    heartbeat_interval: Option[float] = Option(
+        15.0, interval, "Seconds without traffic after which a PING goes out, math.inf for none (ZMQ_HEARTBEAT_IVL)."
+    )
+    heartbeat_timeout: Option[float | None] = Option(
+        None,
+        optional(interval),
+        "Seconds from a PING to any answer, or the connection ends; math.inf for ever. None: as many as the interval, and "
+        "only for peers that send PINGs, too (ZMQ_HEARTBEAT_TIMEOUT).",
+    )
+    heartbeat_ttl: Option[float] = Option(
+        0.0,
+        ttl,
+        "Seconds, announced in a PING, after which a peer that hears nothing ends the connection; up to 65.5, 0 for none "
+        "(ZMQ_HEARTBEAT_TTL).",
+    )
+    send_buffer: Option[int | None] = Option(
+        None, optional(count), "Bytes of the system's buffer for sending; None leaves it to the system (ZMQ_SNDBUF)."
+    )
+    receive_buffer: Option[int | None] = Option(
+        None, optional(count), "Bytes of the system's buffer for receiving; None leaves it to the system (ZMQ_RCVBUF)."
+    )
+    tcp_keepalive: Option[bool] = Option(
+        True, boolean, "Whether TCP looks after idle connections (ZMQ_TCP_KEEPALIVE; the system's default in libzmq)."
+    )
+    tcp_keepalive_idle: Option[float | None] = Option(
+        None, optional(interval), "Seconds of silence before TCP's first probe (ZMQ_TCP_KEEPALIVE_IDLE)."
+    )
+    tcp_keepalive_interval: Option[float | None] = Option(
+        None, optional(interval), "Seconds between TCP's probes (ZMQ_TCP_KEEPALIVE_INTVL)."
+    )
+    tcp_keepalive_count: Option[int | None] = Option(
+        None, optional(count), "Unanswered probes after which TCP gives the connection up (ZMQ_TCP_KEEPALIVE_CNT)."
+    )
+    tcp_user_timeout: Option[float | None] = Option(
+        None, optional(interval), "Seconds that TCP tries to get sent bytes acknowledged, on Linux (ZMQ_TCP_MAXRT)."
+    )
+    tcp_accept_filter: Option[Collection[str]] = Option(
+        (), networks, "Networks from which tcp connections are accepted; empty for all (ZMQ_TCP_ACCEPT_FILTER)."
+    )
+    ipc_filter_pid: Option[Collection[int]] = Option(
+        frozenset(), numbers, "Processes whose ipc connections are accepted, on Linux (ZMQ_IPC_FILTER_PID)."
+    )
+    ipc_filter_uid: Option[Collection[int]] = Option(
+        frozenset(), numbers, "Users whose ipc connections are accepted, on Linux (ZMQ_IPC_FILTER_UID)."
+    )
+    ipc_filter_gid: Option[Collection[int]] = Option(
+        frozenset(), numbers, "Groups whose members' ipc connections are accepted, on Linux (ZMQ_IPC_FILTER_GID)."
+    )
+    ipc_mode: Option[int | None] = Option(
+        None, optional(whole), "Permissions of a bound ipc path, as 0o660; None leaves it to the umask."
+    )
+    tos: Option[int | None] = Option(None, optional(whole), "IP's type of service, or traffic class (ZMQ_TOS).")
+    priority: Option[int | None] = Option(None, optional(whole), "SO_PRIORITY, on Linux (ZMQ_PRIORITY).")
+    busy_poll: Option[float | None] = Option(
+        None, optional(seconds), "Seconds that a read may poll the device, SO_BUSY_POLL on Linux (ZMQ_BUSY_POLL)."
+    )
+    bind_to_device: Option[str | None] = Option(
+        None, optional(device), "The network interface to use, SO_BINDTODEVICE on Linux (ZMQ_BINDTODEVICE)."
+    )
 
     def __init__(self) -> None:
         self._options: dict[str, Any] = {"linger": self._default_linger}
         self._remotes: dict[Remote, None] = {}
         self._closed = False
+        self._tally = Tally()
         self._peer_bell = Bell()
         self._write_bell = Bell()
         self._read_bell = Bell()
@@ -76,10 +186,7 @@ class Peering:
 
     def _set_option(self, name: str, value: Any) -> None:
         if not isinstance(getattr(type(self), name, None), Option):
-            known = self._option_names()
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-            raise TypeError(f"{type(self).__name__} has no option {name}: {hint}")
+            raise TypeError(f"{type(self).__name__} has no option {name}: {advice(name, self._option_names())}")
         setattr(self, name, value)
 
     @classmethod
@@ -99,13 +206,14 @@ class Peering:
             back += remote.partner.marks[0]
             remote.partner.on_marks()
         for pipe, hwm in ((remote.outbox, out), (remote.inbox, back)):
-            if not isinstance(pipe, Intake):
+            if not isinstance(pipe.queue, Latest) and (not isinstance(pipe, Intake) or pipe.keeps):
                 pipe.hwm = hwm
             if pipe.writer_waits:
                 pipe.opened()
 
     def _settings(self) -> Settings:
-        return Settings(**{field.name: getattr(self, field.name) for field in attrs.fields(Settings)})
+        names = [field.name for field in attrs.fields(Settings) if field.name != "libzmq"]
+        return Settings(libzmq=self._libzmq, **{name: getattr(self, name) for name in names})
 
     @property
     def _identity(self) -> bytes | None:
@@ -121,13 +229,17 @@ class Peering:
             accepts=self._accepts,
             mechanism=Null(),
             identity=self._identity,
+            metadata=settings.metadata,
             max_message_size=settings.max_message_size,
             publishes=self._publishes,
         )
 
     def _open(self, *, dialled: bool, routing_id: bytes = b"") -> Remote:
         """A peer's queues."""
-        remote = Remote(Pipe(self.receive_hwm), Pipe(self.send_hwm), dialled=dialled, routing_id=routing_id)
+        inbox = make_pipe(self.receive_hwm, self.receive_hwm_bytes)
+        outbox = make_pipe(self.send_hwm, self.send_hwm_bytes)
+        remote = Remote(inbox, outbox, dialled=dialled, routing_id=routing_id)
+        remote.on_drop = self._dropped
         self._opened(remote)
         self._hook(remote)
         return remote
@@ -153,7 +265,8 @@ class Peering:
           ProtocolError: the peer is refused.
         """
         self._admit(remote, info)
-        remote.info = info
+        remote.info = remote.last_info = info
+        self._tally.connections += 1
         if not remote.attached:
             self._attach(remote)
         if not self._closed and not remote.retired:
@@ -183,8 +296,24 @@ class Peering:
             self._retire(remote)
             remote.attached = False
             del self._remotes[remote]
+            self._tally.retire(remote)
             self._write_bell.ring()
             self._peer_bell.ring()
+
+    def _dropped(self, remote: Remote, count: int) -> None:
+        """Messages for this remote, or from it, were dropped, and are counted there."""
+        if remote.dropped == count and not getattr(self, "conflate", False):
+            logger.warning(
+                "%s: messages are being dropped, for %s; statistics() counts them", type(self).__name__, remote.where
+            )
+        if self._monitor.listeners:
+            self._monitor.tell(Dropped(remote.where, remote.info or remote.last_info, count))
+
+    def _unroutable(self) -> None:
+        """A message was dropped that nobody could have."""
+        self._tally.unroutable += 1
+        if self._monitor.listeners:
+            self._monitor.tell(Dropped("", None, 1))
 
     # What a pattern fills in
 

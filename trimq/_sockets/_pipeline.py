@@ -9,30 +9,43 @@ import trio
 from .._message import Message, MessageLike
 from .._options import SocketOptions
 from .._remote import Intake, Remote, discard
-from ._patterns import Balanced, FairQueued
+from ._patterns import Balanced, Conflating, FairQueued
 
-__all__ = ["Pull", "Push"]
+__all__ = ["Pull", "PullOptions", "Push", "PushOptions"]
 
 
-class Push(Balanced, trio.abc.SendChannel[MessageLike]):
+class PushOptions(SocketOptions, total=False):
+    """The options of a Push."""
+
+    mute: str
+    conflate: bool
+
+
+class PullOptions(SocketOptions, total=False):
+    """The options of a Pull."""
+
+    conflate: bool
+
+
+class Push(Conflating, Balanced, trio.abc.SendChannel[MessageLike]):
     """Distributes messages among Pull peers, round-robin (RFC 30, ZMQ_PUSH).
 
-    ``send`` waits while no peer has room: while there is none at all, after ``bind`` alone. After ``connect``
-    messages queue for the endpoint even before anybody is there.
+    ``send`` waits while no peer has room (or drops, see ``mute``): while there is none at all, after ``bind`` alone.
+    After ``connect`` messages queue for the endpoint even before anybody is there.
     """
 
     socket_type = "PUSH"
     _accepts = frozenset({"PULL"})
 
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
+    def __init__(self, **options: Unpack[PushOptions]) -> None:
         super().__init__(**options)
 
     def _opened(self, remote: Remote) -> None:
-        super()._opened(remote)
         remote.inbox = Intake(discard)  # RFC 30: a PUSH discards what it receives
+        super()._opened(remote)
 
 
-class Pull(FairQueued, trio.abc.ReceiveChannel[Message]):
+class Pull(Conflating, FairQueued, trio.abc.ReceiveChannel[Message]):
     """Collects messages from Push peers, from each in turn (RFC 30, ZMQ_PULL).
 
     What a peer sent before it went away can still be received.
@@ -41,5 +54,5 @@ class Pull(FairQueued, trio.abc.ReceiveChannel[Message]):
     socket_type = "PULL"
     _accepts = frozenset({"PUSH"})
 
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
+    def __init__(self, **options: Unpack[PullOptions]) -> None:
         super().__init__(**options)

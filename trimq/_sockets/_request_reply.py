@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 from functools import partial
@@ -10,8 +11,8 @@ from typing import Any, Unpack
 import trio
 
 from .._errors import StateError
-from .._message import Body
-from .._options import Option, SocketOptions, boolean
+from .._message import Body, Message, MessageLike
+from .._options import Option, SocketOptions, boolean, interval, whole
 from .._remote import Intake, Remote
 from ._flow import Receiving, Sending
 from ._patterns import Balancing, FairQueued, Identified
@@ -65,6 +66,10 @@ class Req(Identified, Balancing, Receiving):
         self._asked: Remote | None = None  # None: whoever answers, the peer asked is gone
         self._envelope = [b""]  # what the reply must begin with
         self._reply: Body | None = None
+        self._replier: Remote | None = None  # whom the last reply came from
+        self._requesting = False
+        self._request: Body | None = None  # as it was queued, envelope and all
+        self._retry: trio.CancelScope | None = None
         self._number = random.getrandbits(32)
         self._offer = self._ask
         self._take = self._take_reply
@@ -82,17 +87,23 @@ class Req(Identified, Balancing, Receiving):
         if isinstance(item, bytes) or len(item) <= len(expected) or item[: len(expected)] != expected:
             return
         self._reply = _body(item[len(expected) :])
+        self._replier = remote
         self._serve_receivers()
+
+    def _source(self) -> Remote | None:
+        return self._replier
 
     def _ask(self, item: Body) -> bool:
         if self._awaiting and not self.relaxed:
             raise StateError("this Req awaits a reply: receive it before the next request, or set relaxed=True")
         envelope = [b""]
-        if self.correlate:
+        if self.correlate or self._requesting:
             envelope.insert(0, self._number.to_bytes(4, sys.byteorder))
-        asked = self._balancer.send(_join(envelope, item))
+        request = _join(envelope, item)
+        asked = self._balancer.send(request)
         if asked is None:
             return False
+        self._request = request
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._awaiting, self._asked, self._envelope, self._reply = True, asked, envelope, None
         return True
@@ -118,10 +129,82 @@ class Req(Identified, Balancing, Receiving):
             raise trio.BusyResourceError("another task is receiving this reply already")
         return await super()._wait_to_receive(want)
 
+    async def request(self, message: MessageLike, *, retries: int = 0, retry_after: float = math.inf) -> Message:
+        """Sends a request and waits for its reply: `send` and `receive` in one that cannot lock up.
+
+        The request carries a number, as with ``correlate``, so that no reply to an earlier one is taken for its own.
+        How long to wait is the caller's to say, with a cancel scope.
+
+        Args:
+          message: the request.
+          retries: how often it is sent again, to the next peer, if there is no reply. A server may then get it twice.
+          retry_after: seconds without a reply after which it is sent again; at once if the peer that was asked is lost.
+
+        Returns:
+          the reply's frames.
+
+        Raises:
+          StateError: a request of `send` awaits its reply, and ``relaxed`` is off.
+          trio.BusyResourceError: another task is requesting, or receiving, with this socket.
+          ContextTerminated, SocketClosed: the socket has ended.
+          TypeError, ValueError: it is no message; ``retry_after`` is not given with retries, or is no time.
+
+        A cancelled request leaves a socket that can send the next one at once. The request may have reached a peer;
+        if it was not written yet, it is taken back. Its reply is dropped when it comes.
+        """
+        count = whole("retries", retries)
+        patience = interval("retry_after", retry_after)
+        if count and patience == math.inf:
+            raise ValueError("retries need retry_after: after how many seconds without a reply to ask again")
+        if self._requesting or self._receivers:
+            raise trio.BusyResourceError("another task awaits a reply on this socket already")
+        item = self._pack(message)
+        self._check_open()
+        if self._awaiting and not self.relaxed:
+            raise StateError("this Req awaits a reply: receive it before the next request, or set relaxed=True")
+        self._requesting = True
+        try:
+            for attempt in range(count + 1):
+                self._give_up()
+                await self.send(item)
+                with trio.CancelScope() as scope:
+                    if attempt < count:
+                        scope.deadline = trio.current_time() + patience
+                        self._retry = scope
+                    return await self.receive()
+                self._retry = None
+            raise AssertionError("the last attempt has no deadline")
+        finally:
+            self._retry = None
+            self._requesting = False
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Awaits no reply any more; a request that nobody has got is taken back."""
+        asked, request = self._asked, self._request
+        self._awaiting, self._asked, self._reply, self._request = False, None, None, None
+        if asked is not None and request is not None and asked.partner is None:
+            asked.outbox.take_back(request)
+        self._write_bell.ring()
+
     def _left(self, remote: Remote) -> None:
         super()._left(remote)
+        self._lost(remote)
+
+    def _unlinked(self, remote: Remote) -> None:
+        super()._unlinked(remote)
+        if (
+            remote is self._asked
+            and self._retry is not None
+            and not any(self._request is item for item in remote.outbox.queue)
+        ):
+            self._retry.cancel()
+
+    def _lost(self, remote: Remote) -> None:
         if self._asked is remote:
             self._asked = None
+            if self._retry is not None:
+                self._retry.cancel()
 
 
 class Rep(FairQueued, Sending):
@@ -160,8 +243,11 @@ class Rep(FairQueued, Sending):
                 assert self._fair.source is not None
                 self._next = (self._fair.source, item[:end], _body(item[end:]))
             elif self._fair.source is not None:
-                self._fair.source.dropped += 1
+                self._fair.source.drop()
         return True
+
+    def _source(self) -> Remote | None:
+        return None if self._asker is None else self._asker[0]
 
     def _take_request(self) -> Body | None:
         if self._asker is not None:
@@ -190,7 +276,7 @@ class Rep(FairQueued, Sending):
         if asker.attached and asker.outbox.room > 0:
             asker.outbox.put(_join(envelope, item))
         else:
-            asker.dropped += 1
+            asker.drop()
         self._read_bell.ring()
         return True
 

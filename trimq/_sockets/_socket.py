@@ -5,7 +5,7 @@ No message passes through here: `_flow` has the verbs, the types have the routin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,23 +14,30 @@ from trio.lowlevel import enable_ki_protection
 
 from .._abc import PeerInfo
 from .._endpoint import Endpoint
-from .._errors import ContextTerminated, InvalidEndpoint, SocketClosed, end_of, is_end_of, without
+from .._errors import ContextTerminated, HostUnreachable, InvalidEndpoint, SocketClosed, end_of, is_end_of, without
+from .._monitor import EventStream, Monitor, MonitorStopped
+from .._options import count
 from .._remote import Remote
+from .._statistics import SocketStatistics
 from .._util import Bell, Pace, Waiter, until
 from ._peering import Peering
 
 if TYPE_CHECKING:
+    import socket as system
     from typing import Protocol
 
     from .._flusher import Flusher
+    from .._heart import Heart
 
     class Host(Protocol):
         """What a socket knows of its context."""
 
         _pace: Pace
         _flusher: Flusher
+        _heart: Heart
+        _libzmq: bool
 
-        def _bind(self, socket: Socket, endpoint: str) -> Endpoint: ...
+        def _bind(self, socket: Socket, endpoint: str, use_fd: int | system.socket | None) -> Endpoint: ...
         def _connect(self, socket: Socket, endpoint: str | Endpoint, routing_id: bytes | None) -> Endpoint: ...
         def _forget(self, socket: Socket) -> None: ...
 
@@ -55,6 +62,8 @@ class Socket(Peering, trio.abc.AsyncResource):
             raise TypeError(f"a socket belongs to a context: context.socket(trimq.{name}), not {name}()") from None
         super().__init__()
         self._slice = self._pace.slice
+        self._libzmq = self._context._libzmq
+        self._monitor = Monitor(self._end_error)
         self._endpoints: dict[Endpoint, None] = {}
         self._carriers = 0  # connectors and connections that still run, lingering ones included
         self._closed_by_user = False  # and not by its context
@@ -69,19 +78,24 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     # What users call
 
-    def bind(self, endpoint: str) -> Endpoint:
+    def bind(self, endpoint: str, *, use_fd: int | system.socket | None = None) -> Endpoint:
         """Listens at an endpoint (zmq_bind), at once; never blocks, looks up no names.
 
         Args:
           endpoint: ``transport://address``; wildcards are filled in, see the endpoint returned.
+          use_fd: a descriptor, by number, or a socket, which somebody else has bound there: a parent process, or systemd
+            (ZMQ_USE_FD). The trimq socket owns it from now on, but not the path of an ipc socket. If this raises, it
+            stays the caller's.
 
         Raises:
-          InvalidEndpoint, ProtocolNotSupported, IncompatibleProtocol: what is wrong with the text.
-          AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, OSError: it cannot be bound.
+          InvalidEndpoint, ProtocolNotSupported, IncompatibleProtocol: what is wrong with the text, or that use_fd
+            is bound elsewhere, or not for this transport.
+          AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, OSError: it cannot be bound, or the system
+            lacks or refuses an option, which is named.
           ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.
         """
         self._check_open()
-        return self._context._bind(self, endpoint)
+        return self._context._bind(self, endpoint, use_fd)
 
     def connect(self, endpoint: str | Endpoint) -> Endpoint:
         """Connects to an endpoint (zmq_connect); returns at once, whether or not anything is there.
@@ -140,6 +154,48 @@ class Socket(Peering, trio.abc.AsyncResource):
         """The peers that are connected now, their handshakes complete, in order."""
         return tuple(remote.info for remote in self._remotes if remote.info is not None and not remote.retired)
 
+    def statistics(self) -> SocketStatistics:
+        """What went through this socket so far, in messages and bytes, and through the queues of each of its peers.
+
+        A snapshot. After a close it says what was written, what was not, and what is in doubt; once nothing lingers
+        any more (`aclose` has returned) it does not change again.
+
+        Raises:
+          NoIOThread: called from another thread.
+        """
+        self._pace.check_thread()
+        return self._statistics()
+
+    def _statistics(self) -> SocketStatistics:
+        gone = [remote for remote in self._sources() if not remote.attached]
+        return self._tally.of_socket(self.socket_type, list(self._remotes), gone, self._topic_count())
+
+    def _sources(self) -> Sequence[Remote]:
+        """The peers from whom something may wait, those that are gone included."""
+        return ()
+
+    def _topic_count(self) -> int:
+        """Distinct topics that are subscribed to."""
+        return 0
+
+    def events(self, limit: int = 1000) -> EventStream:
+        """What happens to this socket's endpoints and peers from now on (zmq_socket_monitor)::
+
+            async with socket.events() as events:
+                async for event in events: ...
+
+        There may be any number of listeners; none of them can stall the socket. Connections over inproc tell no events.
+
+        Args:
+          limit: how many events may wait for this listener. One that is slower misses the events after them, and is told
+            how many: see `trimq.Missed <Missed>`.
+
+        Raises:
+          ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.
+        """
+        self._check_open()
+        return EventStream(self._monitor, count("limit", limit), self._pace)
+
     async def wait_for_peers(self, n: int = 1) -> None:
         """Waits until there are at least ``n`` peers; true at return. A cancellation leaves no trace.
 
@@ -152,6 +208,29 @@ class Socket(Peering, trio.abc.AsyncResource):
             return len(self.peers) >= n
 
         await until(test, self._peer_bell, pace=self._pace)
+
+    @enable_ki_protection
+    def disconnect_peer(self, peer: PeerInfo) -> None:
+        """Ends the connection with a peer, and for good: what is queued for it may take ``linger`` seconds more.
+
+        Who came to a bound endpoint may come again (see ``max_connections`` and the filters); of a peer that was connected
+        to, the endpoint is closed.
+
+        Args:
+          peer: one of `peers`, or what `receive_from <trimq.Pull.receive_from>` or an event said: this very connection.
+
+        Raises:
+          HostUnreachable: it is not connected any more.
+          ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.
+        """
+        self._check_open()
+        for remote in list(self._remotes):
+            if remote.info is peer:
+                self._dismiss(remote, self.linger)
+                return
+        raise HostUnreachable(
+            f"the {peer.socket_type or 'peer'} at {peer.address or 'this context'} is not connected any more"
+        )
 
     async def flush(self) -> None:
         """Waits until all that was sent before is written to the peers' connections, or dropped with its peer.
@@ -264,6 +343,7 @@ class Socket(Peering, trio.abc.AsyncResource):
                 endpoint._terminate(self._context)
             if not self._closed:
                 self._end_calls()
+            self._monitor.ended()
             for remote in list(self._remotes):
                 if remote.carrier is not None:
                     remote.carrier.part()
@@ -274,6 +354,8 @@ class Socket(Peering, trio.abc.AsyncResource):
             self._end_calls()
             for endpoint in list(self._endpoints):
                 endpoint.close()
+            self._monitor.tell(MonitorStopped(""))
+            self._monitor.ended()
             for remote in list(self._remotes):
                 self._dismiss(remote, linger)
             self._gone()

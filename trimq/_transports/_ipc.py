@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import stat
-import struct
 import sys
 import tempfile
 from contextlib import suppress
@@ -18,10 +17,12 @@ from contextlib import suppress
 import trio
 
 from .._abc import Listener, StreamTransport
-from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported
+from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported, ZMQError
 from .._options import Settings
-from ._listener import SocketListener, bind_error
+from ._filters import Filter, by_credentials, credentials
+from ._listener import SocketListener, adopting, bind_error, listen
 from ._system import SystemStream
+from ._tuning import Tuning, ipc_tunings, tune
 
 __all__ = ["IpcTransport"]
 
@@ -30,7 +31,11 @@ _LONGEST = 107 if sys.platform == "linux" else 103
 
 
 class IpcTransport(StreamTransport):
-    """Unix sockets: ``ipc:///path``, ``ipc://relative/path``, ``ipc://@abstract`` on Linux, ``ipc://*`` to bind."""
+    """Unix sockets: ``ipc:///path``, ``ipc://relative/path``, ``ipc://@abstract`` on Linux, ``ipc://*`` to bind.
+
+    Of the options for sockets of the system, ``send_buffer`` and ``receive_buffer`` matter here, the ``ipc_`` ones, and
+    ``backlog``; the others are about TCP, IP and network devices.
+    """
 
     @property
     def scheme(self) -> str:
@@ -71,21 +76,27 @@ class IpcTransport(StreamTransport):
         included), stays untouched and is an AddressInUse; a socket file that refuses connections was left
         behind, and is replaced. (Of two that find the same one in the same instant, the later may win.)
 
+        With ``settings.ipc_mode`` the file has these permissions before anybody can connect, whatever the umask.
+
         When the listener is closed, the file is removed if it is still the one made here, and the directory
-        with it if that was made here. The directory for ``*`` is made where `tempfile` makes them (TMPDIR).
+        with it if that was made here. The directory for ``*`` is made where `tempfile` makes them (TMPDIR), and
+        nobody else gets into it, whatever the file's permissions.
 
         Raises:
           AddressInUse: see above; or the abstract name is taken.
-          InvalidEndpoint: see `check`; also if the directory for ``*`` has too long a path.
+          InvalidEndpoint: see `check`; also if the directory for ``*`` has too long a path, or ``ipc_mode`` has no meaning.
           FileNotFoundError: the directory does not exist.
           PermissionError: the directory may not be written to.
-          OSError: anything else that the system reports.
+          OSError: anything else that the system reports; it names the option that the system lacks or refuses.
         """
         self.check(address, bind=True)
-        if address.startswith("@"):
-            return SocketListener(_listen(address, settings.backlog), f"ipc://{address}")
+        mode = settings.ipc_mode
+        if mode is not None and mode > 0o777:
+            raise _no_mode(address, mode, "permissions are three octal digits, as 0o660")
+        if mode is not None and address.startswith("@"):
+            raise _no_mode(address, mode, "a name has no permissions; bind a path, or use ipc_filter_uid")
         if address != "*":
-            return _PathListener(_listen(address, settings.backlog), address)
+            return _listen(address, settings)
         try:
             directory = tempfile.mkdtemp(prefix="trimq-")  # 0700
         except OSError as exc:
@@ -94,10 +105,39 @@ class IpcTransport(StreamTransport):
             path = os.path.join(directory, "socket")
             if len(_name(path)) > _LONGEST:
                 raise _too_long(path, _name(path))
-            return _PathListener(_listen(path, settings.backlog), path, directory)
+            return _listen(path, settings, directory)
         except BaseException:
             os.rmdir(directory)
             raise
+
+    def adopt(self, address: str, settings: Settings, fd: int | socket.socket) -> Listener:
+        """Listens on a socket that somebody else has bound (ZMQ_USE_FD), and who goes on to own its path.
+
+        Args:
+          address: what the socket has to be bound to; ``*`` stands for any path or name.
+          settings: options, which the socket is given as `bind` gives them; a backlog stays if it listens already.
+          fd: the number of a descriptor, or a socket, which loses its descriptor. If this raises, it stays the caller's.
+
+        Raises:
+          InvalidEndpoint: it is bound elsewhere; or see `check`; or there is an ``ipc_mode``.
+          OSError: it is no bound stream socket of Unix's, or the system lacks or refuses an option.
+        """
+        self.check(address, bind=True)
+        endpoint = f"ipc://{address}"
+        if settings.ipc_mode is not None:
+            raise _no_mode(address, settings.ipc_mode, "with use_fd, permissions are up to whoever has made the path")
+        admit = _admission(address, settings)
+        with adopting(fd, (socket.AF_UNIX,), endpoint) as sock:
+            name: str | bytes = sock.getsockname()  # bytes if it is abstract
+            bound = name if isinstance(name, str) else "@" + os.fsdecode(name[1:])
+            if address not in ("*", bound) and ("@" in (address[0], bound[0]) or not _same_path(address, bound)):
+                raise InvalidEndpoint(
+                    f"cannot bind {endpoint} with use_fd={sock.fileno()}: it is bound to ipc://{bound}; "
+                    f"write that, or ipc://* for whatever it is"
+                )
+            tunings = ipc_tunings(settings)
+            listen(sock, tunings, settings.backlog, endpoint)
+            return SocketListener(sock, f"ipc://{bound}", tunings=tunings, admit=admit)
 
     async def connect(self, address: str, settings: Settings, resolved: None = None) -> SystemStream:
         """Connects to a path or an abstract name. One attempt. A cancellation or a failure leaves no socket open.
@@ -106,13 +146,14 @@ class IpcTransport(StreamTransport):
           FileNotFoundError: there is no such file.
           ConnectionRefusedError: nobody listens there any more.
           BlockingIOError: the listener's backlog is full.
-          OSError: anything else that the system reports; every message names the endpoint.
+          OSError: anything else that the system reports, or an option that it refuses; every message names the endpoint.
           InvalidEndpoint: see `check`.
         """
         self.check(address, bind=False)
         try:
             sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
+                tune(sock, ipc_tunings(settings))
                 await sock.connect(_name(address))
                 _check_connected(sock)
             except BaseException:
@@ -120,28 +161,34 @@ class IpcTransport(StreamTransport):
                 raise
         except OSError as exc:
             number = exc.errno or errno.EIO
-            raise OSError(number, f"cannot connect to ipc://{address}: {os.strerror(number)}") from exc
+            said = str(exc) if isinstance(exc, ZMQError) else os.strerror(number)
+            raise OSError(number, f"cannot connect to ipc://{address}: {said}") from exc
         # trio's sockets do not show what they wrap; but they can be made to let go of it.
         return SystemStream(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
 
     def peer_address(self, stream: trio.abc.Stream) -> str:
         """``:uid:gid:pid`` of the peer on Linux, as they were when it connected; empty elsewhere."""
         assert isinstance(stream, SystemStream)
-        if sys.platform != "linux":
+        known = credentials(stream.socket)
+        if known is None:
             return ""
-        try:
-            credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        except OSError:
-            return ""
-        pid, uid, gid = struct.unpack("iII", credentials)  # unix(7): struct ucred
+        pid, uid, gid = known
         return f":{uid}:{gid}:{pid}"
 
 
 class _PathListener(SocketListener):
     """A listener with a file, and perhaps a directory, to remove."""
 
-    def __init__(self, sock: socket.socket, path: str, directory: str | None = None) -> None:
-        super().__init__(sock, f"ipc://{path}")
+    def __init__(
+        self,
+        sock: socket.socket,
+        path: str,
+        directory: str | None,
+        *,
+        tunings: tuple[Tuning, ...],
+        admit: Filter | None,
+    ) -> None:
+        super().__init__(sock, f"ipc://{path}", tunings=tunings, admit=admit)
         self._path = os.path.abspath(path)  # the current directory may be another one by then
         self._directory = directory
         self._file: tuple[int, int] | None = _identity(path)
@@ -172,6 +219,10 @@ def _too_long(address: str, name: bytes) -> InvalidEndpoint:
     )
 
 
+def _no_mode(address: str, mode: int, fault: str) -> InvalidEndpoint:
+    return InvalidEndpoint(f"cannot bind ipc://{address} with ipc_mode={mode:#o}: {fault}")
+
+
 def _name(address: str) -> bytes:
     """The address as the system's calls take it: an abstract name begins with a zero byte."""
     try:
@@ -190,13 +241,27 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _listen(address: str, backlog: int) -> socket.socket:
-    """A socket that listens there; what was left behind at a path is removed first."""
+def _same_path(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _admission(address: str, settings: Settings) -> Filter | None:
+    try:
+        return by_credentials(settings)
+    except OSError as exc:
+        raise bind_error(exc, f"ipc://{address}") from exc
+
+
+def _listen(address: str, settings: Settings, directory: str | None = None) -> SocketListener:
+    """Listens there; what was left behind at a path is removed first. If that fails, nothing is left."""
+    admit, tunings = _admission(address, settings), ipc_tunings(settings)
+    file: tuple[int, int] | None = None
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as exc:
         raise bind_error(exc, f"ipc://{address}") from exc
     try:
+        tune(sock, tunings)
         try:
             sock.bind(_name(address))
         except OSError as exc:
@@ -204,18 +269,43 @@ def _listen(address: str, backlog: int) -> socket.socket:
                 raise
             _remove_stale(address)
             sock.bind(_name(address))
-        sock.listen(backlog)
+        if address.startswith("@"):
+            sock.listen(settings.backlog)
+            return SocketListener(sock, f"ipc://{address}", tunings=tunings, admit=admit)
+        file = _identity(address)
+        if settings.ipc_mode is not None:
+            _set_mode(address, settings.ipc_mode)  # until it listens, everybody is refused
+        sock.listen(settings.backlog)
+        return _PathListener(sock, address, directory, tunings=tunings, admit=admit)
     except BaseException as exc:
+        if file is not None and _identity(address) == file:
+            os.unlink(address)
         sock.close()
         if not isinstance(exc, OSError) or isinstance(exc, AddressInUse):
             raise
-        directory = os.path.dirname(address)
-        if exc.errno == errno.ENOENT and directory:
+        parent = os.path.dirname(address)
+        if exc.errno == errno.ENOENT and parent and not os.path.exists(parent):
             raise FileNotFoundError(
-                errno.ENOENT, f"cannot bind ipc://{address}: there is no directory {directory!r}; make it first"
+                errno.ENOENT, f"cannot bind ipc://{address}: there is no directory {parent!r}; make it first"
             ) from exc
         raise bind_error(exc, f"ipc://{address}") from exc
-    return sock
+
+
+def _set_mode(path: str, mode: int) -> None:
+    """Sets the permissions of a socket's file, and of no other: never through a link that has taken its place."""
+    try:
+        if sys.platform != "linux":
+            os.chmod(path, mode, follow_symlinks=False)
+            return
+        number = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+            os.chmod(f"/proc/self/fd/{number}", mode)
+        finally:
+            os.close(number)
+    except OSError as exc:
+        raise ZMQError(f"the system refuses ipc_mode={mode:#o}: {os.strerror(exc.errno or 0)}", exc.errno) from exc
 
 
 def _remove_stale(path: str) -> None:

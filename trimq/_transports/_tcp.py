@@ -6,6 +6,7 @@ What an address means is `parse_tcp`'s business; here it meets the system.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import struct
 import sys
@@ -18,8 +19,10 @@ from .._abc import Listener, StreamTransport
 from .._address import TcpAddress, parse_tcp
 from .._errors import AddressNotAvailable, InvalidEndpoint, NoSuchDevice, ZMQError
 from .._options import Settings
-from ._listener import SocketListener, bind_error, keep_alive, reason
+from ._filters import by_network
+from ._listener import SocketListener, adopting, bind_error, listen, reason
 from ._system import SystemStream
+from ._tuning import Tuning, ip_tunings, tune
 
 if sys.platform == "linux":
     import fcntl
@@ -76,25 +79,59 @@ class TcpTransport(StreamTransport):
           AddressInUse: something listens there.
           AddressNotAvailable: the address is not one of this machine's.
           NoSuchDevice: no interface has this name, or none with an address that may be used here.
-          PermissionError: the port is reserved to the administrator.
+          PermissionError: the port is reserved to the administrator, or an option needs a right that the program lacks.
           InvalidEndpoint: see `parse_tcp`.
-          OSError: anything else that the system reports.
+          OSError: anything else that the system reports; it names the option that the system lacks or refuses.
         """
         endpoint = f"tcp://{address}"
         where = parse_tcp(address, bind=True)
         place, *others = _places(where, settings.ipv6, endpoint)
         try:
             try:
-                sock = _listen(place, settings.backlog)
+                sock, tunings = _listen(place, settings)
             except OSError as exc:
-                if not (where.wildcard and others and exc.errno in _NO_IPV6):
+                if not (where.wildcard and others and exc.errno in _NO_IPV6) or isinstance(exc, ZMQError):
                     raise
-                sock = _listen(others[0], settings.backlog)
+                sock, tunings = _listen(others[0], settings)
             host, port = _host(sock.getsockname()), sock.getsockname()[1]
         except OSError as exc:
             raise bind_error(exc, endpoint) from exc
-        host = _ALL_IPV4 if where.wildcard else f"[{host}]" if ":" in host else host
-        return SocketListener(sock, f"tcp://{host}:{port}", keepalive=settings.tcp_keepalive)
+        resolved = _text(_ALL_IPV4 if where.wildcard else host, port)
+        return SocketListener(sock, resolved, tunings=tunings, admit=by_network(settings.tcp_accept_filter))
+
+    def adopt(self, address: str, settings: Settings, fd: int | socket.socket) -> Listener:
+        """Listens on a socket that somebody else has bound (ZMQ_USE_FD).
+
+        Args:
+          address: what the socket has to be bound to; ``*`` stands for any host, and for any port.
+          settings: options, which the socket is given as `bind` gives them; a backlog stays if it listens already.
+          fd: the number of a descriptor, or a socket, which loses its descriptor. If this raises, it stays the caller's.
+
+        Raises:
+          InvalidEndpoint: it is bound elsewhere; or see `parse_tcp`.
+          NoSuchDevice: as for `bind`; also a socket of IPv6 where ``settings.ipv6`` is off.
+          PermissionError: an option needs a right that the program lacks.
+          OSError: it is no bound stream socket of TCP's, or the system lacks or refuses an option.
+        """
+        endpoint = f"tcp://{address}"
+        where = parse_tcp(address, bind=True)
+        with adopting(fd, (socket.AF_INET, socket.AF_INET6), endpoint) as sock:
+            if sock.family == socket.AF_INET6 and not settings.ipv6:
+                raise NoSuchDevice(f"cannot use {endpoint} with use_fd={sock.fileno()}: {_IPV6_IS_OFF}")
+            host, port = _host(sock.getsockname()), sock.getsockname()[1]
+            both = host == "::" and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            hosts = {host, _ALL_IPV4} if both else {host}
+            resolved = _text(min(hosts), port)
+            if where.port not in (0, port) or not (
+                where.wildcard or hosts.intersection(map(_canonical, _places(where, True, endpoint)))
+            ):
+                raise InvalidEndpoint(
+                    f"cannot bind {endpoint} with use_fd={sock.fileno()}: it is bound to {resolved}; "
+                    f"write that, or tcp://*:* for whatever it is"
+                )
+            tunings = ip_tunings(settings, sock.family, host)
+            listen(sock, tunings, settings.backlog, endpoint)
+            return SocketListener(sock, resolved, tunings=tunings, admit=by_network(settings.tcp_accept_filter))
 
     async def resolve(self, address: str, settings: Settings) -> list[_Place]:
         """Looks up the host's addresses, in the order to try them.
@@ -113,7 +150,8 @@ class TcpTransport(StreamTransport):
 
         Raises:
           socket.gaierror: the name has no address.
-          OSError: no address could be connected to; names the endpoint, and the cause for each address.
+          OSError: no address could be connected to; names the endpoint, and the cause for each address, which may be
+            an option that the system lacks or refuses.
           NoSuchDevice: no interface has the name of the source or the zone.
           InvalidEndpoint: see `parse_tcp`; also IPv6 where ``settings.ipv6`` is off.
         """
@@ -122,14 +160,11 @@ class TcpTransport(StreamTransport):
         targets = resolved or await self.resolve(address, settings)
         sources = None if to.source is None else _places(to.source, settings.ipv6, endpoint)
         failures: list[tuple[_Place, OSError]] = []
-        sock = await _race(targets, sources, failures)
+        sock = await _race(targets, sources, settings, failures)
         if sock is None:
             raise _connect_error(endpoint, failures)
         # trio's sockets do not show what they wrap; but they can be made to let go of it.
-        plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-        if settings.tcp_keepalive:
-            keep_alive(plain)
-        return SystemStream(plain)
+        return SystemStream(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
 
 
 def _host(name: tuple[Any, ...]) -> str:
@@ -141,8 +176,19 @@ def _host(name: tuple[Any, ...]) -> str:
     return host
 
 
-def _listen(place: _Place, backlog: int) -> socket.socket:
+def _text(host: str, port: int) -> str:
+    """The endpoint's text."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _canonical(place: _Place) -> str:
+    """A place's host, spelled as the system would."""
+    return _host((str(ipaddress.ip_address(place[1][0])), *place[1][1:]))
+
+
+def _listen(place: _Place, settings: Settings) -> tuple[socket.socket, tuple[Tuning, ...]]:
     family, name = place
+    tunings = ip_tunings(settings, family, name[0])
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_INET6:
@@ -151,12 +197,13 @@ def _listen(place: _Place, backlog: int) -> socket.socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tune(sock, tunings)
         sock.bind(name)
-        sock.listen(backlog)
+        sock.listen(settings.backlog)
     except BaseException:
         sock.close()
         raise
-    return sock
+    return sock, tunings
 
 
 # Addresses of this machine
@@ -254,7 +301,10 @@ async def _look_up(to: TcpAddress, ipv6: bool, endpoint: str) -> list[_Place]:
 
 
 async def _race(
-    targets: list[_Place], sources: list[_Place] | None, failures: list[tuple[_Place, OSError]]
+    targets: list[_Place],
+    sources: list[_Place] | None,
+    settings: Settings,
+    failures: list[tuple[_Place, OSError]],
 ) -> trio.socket.SocketType | None:
     """The socket that connects first: the next address is tried when the one before fails or takes long."""
     won: list[trio.socket.SocketType] = []
@@ -262,7 +312,7 @@ async def _race(
     @trio.lowlevel.enable_ki_protection
     async def attempt(target: _Place, failed: trio.Event) -> None:
         try:
-            sock = await _open(target, sources)
+            sock = await _open(target, sources, settings)
         except OSError as exc:
             failures.append((target, exc))
             failed.set()
@@ -283,11 +333,12 @@ async def _race(
             sock.close()
 
 
-async def _open(target: _Place, sources: list[_Place] | None) -> trio.socket.SocketType:
+async def _open(target: _Place, sources: list[_Place] | None, settings: Settings) -> trio.socket.SocketType:
     """Connects one socket to one address; leaves none open if that fails."""
     family, name = target
     sock = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
+        tune(sock, ip_tunings(settings, family, name[0]))
         if sources is not None:
             await _bind_source(sock, family, sources)
         await sock.connect(name)

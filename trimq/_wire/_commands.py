@@ -23,11 +23,13 @@ __all__ = [
     "error_reason_untrusted",
     "metadata",
     "metadata_untrusted",
+    "ping",
     "pong_untrusted",
     "printable",
     "ready",
     "split_untrusted",
     "subscription",
+    "ttl_untrusted",
 ]
 
 READY = b"READY"
@@ -42,6 +44,7 @@ MAX_METADATA = 65536
 
 _MAX_IDENTITY = 255
 _MAX_CONTEXT = 16  # RFC 37, ping-context
+_MAX_TTL = 655  # tenths of a second: libzmq multiplies by 100 in 16 bits, and takes 656 for 64 ms
 _NAME_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+")
 
 # What trimq itself says of a peer. Taken from the peer, anybody could claim to be anybody:
@@ -110,6 +113,18 @@ def subscription(topic: bytes, subscribe: bool) -> bytes:
     return (b"\x09SUBSCRIBE" if subscribe else b"\x06CANCEL") + topic
 
 
+def ping(ttl: float, context: bytes = b"") -> bytes:
+    """PING (ZMTP 3.1).
+
+    Args:
+      ttl: seconds after which the peer may take us for dead if it hears nothing, 0 for none; travels in tenths, up to 65.5.
+      context: up to 16 bytes that come back in the PONG.
+    """
+    assert len(context) <= _MAX_CONTEXT
+    tenths = min(max(round(10 * ttl), 1), _MAX_TTL) if ttl else 0
+    return b"\x04PING" + tenths.to_bytes(2, "big") + context
+
+
 # the peer's
 
 
@@ -139,16 +154,26 @@ def error_reason_untrusted(data: bytes) -> str:
     return printable(data[1 : 1 + data[0]])
 
 
-def pong_untrusted(data: bytes) -> bytes:
-    """The PONG for a PING with this data (``ttl(2) context``).
-
-    A context longer than the 16 bytes that RFC 37 allows is cut to them, as libzmq does.
+def ttl_untrusted(data: bytes) -> float:
+    """The seconds that a PING with this data (``ttl(2) context``) announces; 0 for none.
 
     Raises:
       ProtocolError: there is no ttl. (libzmq answers such a PING with 16 bytes of its memory.)
     """
     if len(data) < 2:
         raise ProtocolError(f"the peer sent a PING with {len(data)} bytes of data; at least 2, its ttl, were expected")
+    return int.from_bytes(data[:2], "big") / 10
+
+
+def pong_untrusted(data: bytes) -> bytes:
+    """The PONG for a PING with this data.
+
+    A context longer than the 16 bytes that RFC 37 allows is cut to them, as libzmq does.
+
+    Raises:
+      ProtocolError: there is no ttl.
+    """
+    ttl_untrusted(data)
     return b"\x04PONG" + data[2 : 2 + _MAX_CONTEXT]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .._abc import Handshake, Mechanism, PeerInfo, Wire
 from .._errors import ProtocolError
@@ -12,14 +12,17 @@ from ._commands import (
     CANCEL,
     ERROR,
     PING,
+    PONG,
     READY,
     SUBSCRIBE,
     Metadata,
     error,
     error_reason_untrusted,
+    ping,
     pong_untrusted,
     printable,
     split_untrusted,
+    ttl_untrusted,
 )
 from ._frames import (
     COMMAND,
@@ -65,6 +68,7 @@ class Connection(Wire):
         max_message_size: float = math.inf,
     ) -> None:
         self.peer: PeerInfo | None = None
+        self.on_pong: Callable[[bytes], object] | None = None
         self._socket_type = socket_type
         self._accepts = accepts
         self._mechanism = mechanism
@@ -85,6 +89,9 @@ class Connection(Wire):
         self._decoder = Decoder(max_message_size, self._command_untrusted)
         self._encode_subscription = subscription_as_command
         self._reply = b""
+        self._heartbeats = False
+        self._peer_pings = False
+        self._peer_ttl = 0.0
 
     def begin(self) -> bytes:
         """The part of our greeting that any version can take."""
@@ -142,6 +149,8 @@ class Connection(Wire):
         greeting = self._greeting.peer
         if greeting is not None and greeting.version is Version.V3_0:
             self._encode_subscription = subscription_as_message
+        else:
+            self._heartbeats = True
         self.peer = PeerInfo(
             socket_type=socket_type,
             identity=properties.get("Identity", b""),
@@ -190,8 +199,27 @@ class Connection(Wire):
         reply, self._reply = self._reply, b""
         return reply
 
+    @property
+    def heartbeats(self) -> bool:
+        """Whether the peer speaks ZMTP 3.1. libzmq pings peers of 3.0, too, and its own of that version ignore it."""
+        return self._heartbeats
+
+    @property
+    def peer_pings(self) -> bool:
+        """Whether the peer has sent a PING."""
+        return self._peer_pings
+
+    @property
+    def peer_ttl(self) -> float:
+        """The seconds that its latest PING announced; 0 for none."""
+        return self._peer_ttl
+
+    def ping(self, ttl: float = 0.0, context: bytes = b"") -> bytes:
+        """A PING; for peers of ZMTP 3.0, too, if it is asked for."""
+        return command_frame(ping(ttl, context))
+
     def _command_untrusted(self, body: bytes) -> Item | None:
-        """A command among the traffic. Unknown ones, and PONG, mean nothing; their arrival was a sign of life."""
+        """A command among the traffic. Unknown ones mean nothing; their arrival was a sign of life."""
         name, data = split_untrusted(body)
         if name == SUBSCRIBE:
             return Subscription(data, subscribe=True) if self._publishes else None
@@ -199,6 +227,11 @@ class Connection(Wire):
             return Subscription(data, subscribe=False) if self._publishes else None
         if name == PING:
             self._reply = command_frame(pong_untrusted(data))
+            self._peer_pings = True
+            self._peer_ttl = ttl_untrusted(data)
+        elif name == PONG:
+            if self.on_pong is not None:
+                self.on_pong(data)
         elif name == READY:
             raise ProtocolError("the peer sent READY twice")
         elif name == ERROR:

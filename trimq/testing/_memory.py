@@ -2,16 +2,17 @@
 
 Nothing here touches the system: every wait is trio's own, so that trio's autojump clock runs through
 back-offs and time-outs at once. Streams hold a limited number of bytes, as a kernel's do, so that
-high-water marks fill up; and they can be cut.
+high-water marks fill up. Who reaches whom, and who is cut off from whom, is known here.
 """
 
 from __future__ import annotations
 
+import copy
 import errno
 import itertools
-import operator
-from collections.abc import Generator
-from contextlib import contextmanager
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
@@ -19,8 +20,47 @@ from trio.lowlevel import ParkingLot, checkpoint
 from .._abc import Listener, StreamTransport
 from .._errors import AddressInUse, InvalidEndpoint
 from .._options import Settings
+from ._network import Conditions, Connection
+from ._stream import MemoryStream, ends
 
 __all__ = ["MemoryStream", "MemoryTransport"]
+
+_SYN_GIVES_UP = 127.0  # seconds: Linux's tcp_syn_retries=6
+
+
+class _Internet:
+    """What all hosts of a network share."""
+
+    def __init__(self, conditions: Conditions, on_connect: Callable[[MemoryStream], object] | None) -> None:
+        self.conditions = conditions
+        self.on_connect = on_connect
+        self.listeners: dict[str, _MemoryListener] = {}
+        self.streams: list[MemoryStream] = []
+        self.connections: list[Connection] = []
+        self.ports = itertools.count(49152)
+        self.numbers = Counter[tuple[str, str]]()
+        self.groups: list[frozenset[str]] | None = None
+        self.changed = ParkingLot()
+
+    def find(self, address: str) -> _MemoryListener | None:
+        """Who listens there."""
+        return self.listeners.get(address) or self.listeners.get("*" + address[address.rindex(":") :])
+
+    def severed(self, one: str, other: str) -> bool:
+        """Whether nothing passes between these hosts."""
+        if not self.groups:
+            return self.groups is not None
+        return [one in group for group in self.groups] != [other in group for group in self.groups]
+
+    def divide(self, groups: list[frozenset[str]] | None) -> None:
+        """Partitions the network, or heals it."""
+        self.groups = groups
+        for connection in self.connections:
+            if self.severed(*connection.hosts):
+                connection.hold()
+            else:
+                connection.release()
+        self.changed.unpark_all()
 
 
 class MemoryTransport(StreamTransport):
@@ -29,19 +69,45 @@ class MemoryTransport(StreamTransport):
     An address is ``name:port``, where the name is any text and the port a number, or ``*`` when binding.
     A connect to ``name:port`` finds the listener of that very text, or else that of ``*:port``.
 
+    The network is perfect unless told otherwise: by the arguments for all of its connections, by `partition` and
+    `drop_all` for those that are open, by `MemoryStream.cut`, `MemoryStream.cut_after` and `MemoryStream.vanish` for
+    one. Nothing that happens on it depends on the wall clock or on chance. Closing is always in good order here: what
+    an end has sent before it was closed arrives, also where tcp would answer unread bytes with a reset.
+
     Args:
       scheme: the scheme it stands for. With the default, endpoints of the program under test stay as they are.
-      buffer: bytes on their way in each direction of a connection before a sender has to wait.
+      buffer: bytes in each direction of a connection, under way or not read yet, before a sender has to wait.
+      latency: seconds that a byte takes one way. A connect takes two of them.
+      bandwidth: bytes a second in each direction of a connection, each for itself.
+      torn: reads and writes are in random pieces, as often of one byte as of half of what there is.
+      seed: what the pieces follow from: with the same seed, the n-th read or write of a size on the n-th connection
+        between two hosts is torn in the same way.
+      on_connect: called with the connecting end of each new connection, before it is accepted and anything is sent.
+
+    Raises:
+      ValueError: a number that cannot be.
     """
 
-    def __init__(self, scheme: str = "tcp", *, buffer: int = 65536) -> None:
+    def __init__(
+        self,
+        scheme: str = "tcp",
+        *,
+        buffer: int = 65536,
+        latency: float = 0.0,
+        bandwidth: float = math.inf,
+        torn: bool = False,
+        seed: int = 0,
+        on_connect: Callable[[MemoryStream], object] | None = None,
+    ) -> None:
         if buffer < 1:
             raise ValueError(f"buffer is at least 1 byte, not {buffer}")
+        if not 0 <= latency < math.inf:
+            raise ValueError(f"latency is 0 or more seconds, not {latency}; use partition() where nothing arrives")
+        if not bandwidth > 0:
+            raise ValueError(f"bandwidth is more than 0 bytes a second, or math.inf for no limit, not {bandwidth}")
         self._scheme = scheme
-        self._buffer = buffer
-        self._listeners: dict[str, _MemoryListener] = {}
-        self._connections: list[MemoryStream] = []
-        self._ports = itertools.count(49152)
+        self._host = ""
+        self._net = _Internet(Conditions(buffer, latency, bandwidth, torn, seed), on_connect)
 
     @property
     def scheme(self) -> str:
@@ -51,8 +117,9 @@ class MemoryTransport(StreamTransport):
     @property
     def connections(self) -> tuple[MemoryStream, ...]:
         """The connecting ends of the connections that are open, oldest first."""
-        self._connections = [stream for stream in self._connections if stream.connected]
-        return tuple(self._connections)
+        streams = self._net.streams
+        streams[:] = [stream for stream in streams if stream.connected]
+        return tuple(streams)
 
     def drop_all(self) -> int:
         """Cuts every connection, as a network that fails; returns how many. Listeners go on listening."""
@@ -60,6 +127,39 @@ class MemoryTransport(StreamTransport):
         for stream in connections:
             stream.cut()
         return len(connections)
+
+    def host(self, name: str) -> MemoryTransport:
+        """The same network, as it is seen from a host of this name: give it to the context that stands for a program there.
+
+        To whom it connects, the program is at this name; and a ``*`` for a name, where it binds or connects, is this host.
+        Without it, whoever connects is at ``memory``, and whoever binds is at the name that is connected to.
+        """
+        host = copy.copy(self)
+        host._host = name
+        return host
+
+    def partition(self, *groups: str | Iterable[str]) -> None:
+        """Parts hosts from each other, as a cable that is pulled: nothing is refused or broken, nothing arrives.
+
+        What is sent waits, until there is no more room, and arrives after `heal`; a connect waits, and fails with
+        TimeoutError after 127 seconds. An end gives up as with Linux's tcp, with trio.BrokenResourceError: if what it
+        has sent was not answered for 924.6 seconds, or, with ``tcp_keepalive``, after 7875 seconds of silence.
+
+        Args:
+          groups: names of hosts, or several names each; hosts of one group reach each other, and so do those in no
+            group. Without groups nobody reaches anybody. A later call replaces the earlier one.
+
+        Raises:
+          ValueError: a host in two groups.
+        """
+        parts = [frozenset([group] if isinstance(group, str) else group) for group in groups]
+        if len(frozenset[str]().union(*parts)) < sum(map(len, parts)):
+            raise ValueError("a host can be in one group only")
+        self._net.divide(parts)
+
+    def heal(self) -> None:
+        """Ends a partition. What waited arrives now, or after the latency, in order."""
+        self._net.divide(None)
 
     def check(self, address: str, *, bind: bool) -> None:
         """Checks that it is ``name:port``.
@@ -82,50 +182,91 @@ class MemoryTransport(StreamTransport):
           InvalidEndpoint: see `check`.
         """
         self.check(address, bind=True)
-        name, _, port = address.rpartition(":")
+        listeners = self._net.listeners
+        name, _, port = self._where(address).rpartition(":")
         if port in ("*", "0"):
-            address = next(free for n in self._ports if (free := f"{name}:{n}") not in self._listeners)
-        if address in self._listeners:
+            port = str(next(n for n in self._net.ports if f"{name}:{n}" not in listeners))
+        address = f"{name}:{port}"
+        if address in listeners:
             raise AddressInUse(f"cannot bind {self._scheme}://{address}: something is bound there already")
-        listener = self._listeners[address] = _MemoryListener(self._scheme, address, settings.backlog, self._listeners)
+        listener = listeners[address] = _MemoryListener(self._scheme, address, self._host, settings, listeners)
         return listener
 
     async def connect(self, address: str, settings: Settings, resolved: None = None) -> MemoryStream:
-        """Connects; waits while the listener's backlog is full. A cancellation leaves no connection.
+        """Connects; waits while the listener's backlog is full, or nothing passes. A cancellation leaves no connection.
 
         Raises:
           ConnectionRefusedError: nobody listens there.
+          TimeoutError: for 127 seconds nothing came back.
           InvalidEndpoint: see `check`.
         """
         self.check(address, bind=False)
-        name, _, port = address.rpartition(":")
+        net, address = self._net, self._where(address)
+        name = address.rpartition(":")[0]
         await checkpoint()
-        listener = self._listeners.get(address) or self._listeners.get(f"*:{port}")
+        listener = await self._reach(address)
         if listener is not None:
-            ours, theirs = _connection(self._buffer, name)
+            hosts = (self._host or "memory", listener.host or name)
+            keepalive = (settings.tcp_keepalive, listener.keepalive)
+            connection = Connection(net.conditions, f"{hosts} {net.numbers[hosts]}", hosts, keepalive)
+            ours, theirs = ends(connection, name)
+            net.numbers[hosts] += 1
+            net.connections[:] = [*(known for known in net.connections if not known.over), connection]
             try:
+                if net.on_connect is not None:
+                    net.on_connect(ours)
                 await listener.offer(theirs)
             except trio.BrokenResourceError:
-                pass  # it closed while we waited
+                connection.lose()  # it has closed meanwhile
+            except BaseException:
+                connection.lose()
+                raise
             else:
-                self._connections = [*self.connections, ours]
+                net.streams[:] = [*self.connections, ours]
                 return ours
         raise ConnectionRefusedError(
             errno.ECONNREFUSED, f"cannot connect to {self._scheme}://{address}: nobody is bound there"
         )
 
+    def _where(self, address: str) -> str:
+        return self._host + address[1:] if self._host and address.startswith("*:") else address
+
+    async def _reach(self, address: str) -> _MemoryListener | None:
+        """Who listens there, after a packet went there and another came back."""
+        net = self._net
+        if net.groups is None and not net.conditions.latency:
+            return net.find(address)
+        answered = False
+        with trio.move_on_after(_SYN_GIVES_UP):
+            while True:
+                listener = net.find(address)
+                there = (listener and listener.host) or address.rpartition(":")[0]
+                if net.severed(self._host or "memory", there):
+                    answered = False
+                    await net.changed.park()
+                elif net.conditions.latency and not answered:
+                    answered = True
+                    await trio.sleep(2 * net.conditions.latency)
+                else:
+                    return listener
+        raise TimeoutError(errno.ETIMEDOUT, f"cannot connect to {self._scheme}://{address}: no answer")
+
     def peer_address(self, stream: trio.abc.Stream) -> str:
-        """The name that was connected to; ``memory`` on the other side."""
+        """The name that was connected to; on the other side the connecting host's, ``memory`` if it has none."""
         assert isinstance(stream, MemoryStream)
         return stream.peer
 
 
 class _MemoryListener(Listener):
-    def __init__(self, scheme: str, name: str, backlog: int, listeners: dict[str, _MemoryListener]) -> None:
+    def __init__(
+        self, scheme: str, name: str, host: str, settings: Settings, listeners: dict[str, _MemoryListener]
+    ) -> None:
+        self.host = host
+        self.keepalive = settings.tcp_keepalive
         self._address = f"{scheme}://{name}"
         self._name = name
         self._listeners = listeners
-        self._send, self._receive = trio.open_memory_channel[MemoryStream](backlog)
+        self._send, self._receive = trio.open_memory_channel[MemoryStream](settings.backlog)
 
     @property
     def address(self) -> str:
@@ -147,161 +288,3 @@ class _MemoryListener(Listener):
         except (trio.WouldBlock, trio.ClosedResourceError):
             pass
         self._receive.close()
-
-
-class _Way:
-    """One direction of a connection: bytes, and who waits for them or for room."""
-
-    __slots__ = ("broken", "closed", "data", "ended", "limit", "readers", "writers")
-
-    def __init__(self, limit: int) -> None:
-        self.limit: int = limit
-        self.data: bytearray = bytearray()
-        self.ended: bool = False  # nothing will follow
-        self.closed: bool = False  # nobody will read
-        self.broken: bool = False
-        self.readers: ParkingLot = ParkingLot()
-        self.writers: ParkingLot = ParkingLot()
-
-    def wake(self) -> None:
-        """Lets everybody look again."""
-        self.readers.unpark_all()
-        self.writers.unpark_all()
-
-
-def _connection(limit: int, name: str) -> tuple[MemoryStream, MemoryStream]:
-    there, back = _Way(limit), _Way(limit)
-    return MemoryStream(there, back, name), MemoryStream(back, there, "memory")
-
-
-class MemoryStream(trio.abc.HalfCloseableStream):
-    """One end of a connection in memory. `MemoryTransport` makes them."""
-
-    def __init__(self, outgoing: _Way, incoming: _Way, peer: str) -> None:
-        self._out = outgoing
-        self._in = incoming
-        self._closed = False
-        self._sending = False
-        self._receiving = False
-        self.peer = peer
-        """Where the other end is."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether neither end was closed and the connection was not cut."""
-        return not (self._out.closed or self._in.closed or self._out.broken)
-
-    def cut(self) -> None:
-        """Breaks the connection for both ends; what was on its way is lost."""
-        for way in (self._out, self._in):
-            way.broken = True
-            way.data.clear()
-            way.wake()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends all of it, waiting for room as needed. Cancelled, a part may have been sent.
-
-        Raises:
-          trio.BrokenResourceError: the other end was closed, or the connection cut.
-          trio.ClosedResourceError: this end was closed.
-          trio.BusyResourceError: another task is sending.
-        """
-        way = self._out
-        with self._one_sender(), memoryview(data) as whole, whole.cast("B") as view:
-            self._check_send()
-            await checkpoint()
-            sent = 0
-            while True:
-                self._check_send()
-                piece = view[sent : sent + way.limit - len(way.data)]
-                way.data += piece
-                sent += len(piece)
-                piece.release()
-                way.readers.unpark_all()
-                if sent == len(view):
-                    return
-                await way.writers.park()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Waits for room; raises as `send_all` does."""
-        with self._one_sender():
-            self._check_send()
-            await checkpoint()
-            while self._full():
-                await self._out.writers.park()
-
-    async def send_eof(self) -> None:
-        """Says that nothing will follow; raises as `send_all` does."""
-        with self._one_sender():
-            if self._closed:
-                raise trio.ClosedResourceError("this stream was closed")
-            await checkpoint()
-            self._out.ended = True
-            self._out.wake()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """What has arrived, up to ``max_bytes``; empty once the other end has closed or sent EOF.
-
-        Raises:
-          trio.BrokenResourceError: the connection was cut.
-          trio.ClosedResourceError: this end was closed.
-          trio.BusyResourceError: another task is receiving.
-        """
-        if max_bytes is not None and operator.index(max_bytes) < 1:
-            raise ValueError(f"max_bytes is at least 1, not {max_bytes}")
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this stream")
-        self._receiving = True
-        try:
-            if self._closed:
-                raise trio.ClosedResourceError("this stream was closed")
-            await checkpoint()
-            return await self._take(max_bytes)
-        finally:
-            self._receiving = False
-
-    async def aclose(self) -> None:
-        """Closes this end; the other may still read what was sent. Closes even if cancelled."""
-        if not self._closed:
-            self._closed = True
-            self._out.ended = True
-            self._in.closed = True
-            self._in.data.clear()
-            self._out.wake()
-            self._in.wake()
-        await checkpoint()
-
-    async def _take(self, max_bytes: int | None) -> bytes:
-        way = self._in
-        while True:
-            if self._closed:
-                raise trio.ClosedResourceError("this stream was closed")
-            if way.broken:
-                raise trio.BrokenResourceError("the connection was cut")
-            if way.data or way.ended:
-                taken = bytes(way.data[:max_bytes])
-                del way.data[: len(taken)]
-                way.writers.unpark_all()
-                return taken
-            await way.readers.park()
-
-    def _full(self) -> bool:
-        """Whether a sender has to wait."""
-        self._check_send()
-        return len(self._out.data) >= self._out.limit
-
-    def _check_send(self) -> None:
-        if self._closed or (self._out.ended and not self._out.broken):
-            raise trio.ClosedResourceError("this stream was closed, or has sent EOF")
-        if self._out.broken or self._out.closed:
-            raise trio.BrokenResourceError("the connection was cut, or the other end closed")
-
-    @contextmanager
-    def _one_sender(self) -> Generator[None, None, None]:
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._sending = True
-        try:
-            yield
-        finally:
-            self._sending = False

@@ -5,6 +5,7 @@ traffic: Connection.decode_untrusted after a handshake, in any reads, with runs
 commands: the parsers of command bodies
 endpoints: endpoints as a user (or a file) may give them
 topics: a publisher's table and a subscriber's own list, under any history
+dissect: what the recorder of trimq.testing shows of a connection
 """
 
-NAMES = ("commands", "endpoints", "handshake", "topics", "traffic")
+NAMES = ("commands", "dissect", "endpoints", "handshake", "topics", "traffic")

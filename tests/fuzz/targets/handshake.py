@@ -111,6 +111,7 @@ def seeds() -> Iterator[bytes]:
         [sub, *reserved, helpers.prop(b"X-a", b"b")],
         [helpers.prop(b"Socket-Type", b"FOO")],
         [helpers.prop(b"Socket-Type", b"\x1b\xffX")],
+        [helpers.prop(b"Socket-Type", b"\xff" * 85)],  # the refusal needs a frame of the long form
     ):
         ready = helpers.ready(*properties)
         yield pieces.make(ready + helpers.F + helpers.command(b"SUBSCRIBE", b"t") + ready, mode=1)

@@ -1,29 +1,27 @@
-"""Pub, Sub, XPub and XSub: the publish-subscribe pattern (RFC 29)."""
+"""Pub and XPub: the publishing side of the publish-subscribe pattern (RFC 29)."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._errors import ProtocolError, StateError
-from .._message import Body, Message, MessageLike, Subscription
-from .._options import Option, SocketOptions, boolean, frame
-from .._remote import FilteredPipe, Intake, Remote
+from .._message import Body, MessageLike, Subscription
+from .._monitor import Subscribed, Unsubscribed
+from .._options import Option, SocketOptions, boolean, choice, frame
+from .._remote import Intake, Remote
 from .._routing import UNLIMITED, FanOut
-from .._subscriptions import TopicCounter, TopicTable
+from .._subscriptions import TopicTable
 from .._util import until
-from ._flow import Receiving, Sending, SendingMany
-from ._patterns import FairQueued
+from ._flow import Receiving, SendingMany
+from ._news import News
+from ._patterns import Conflating
 
-__all__ = ["Pub", "PubOptions", "Sub", "XPub", "XPubOptions", "XSub"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
+__all__ = ["Pub", "PubOptions", "XPub", "XPubOptions"]
 
 _PATIENCE = 16  # messages
 _MAX_TOPICS = 1_000_000  # of one peer: beyond that it is a flood, not a subscriber
@@ -33,15 +31,34 @@ class PubOptions(SocketOptions, total=False):
     """The options of a Pub."""
 
     nodrop: bool
+    mute: str
+    invert_matching: bool
+    only_first_subscribe: bool
+    conflate: bool
 
 
-class XPubOptions(PubOptions, total=False):
+class XPubOptions(SocketOptions, total=False):
     """The options of an XPub."""
 
+    nodrop: bool
+    mute: str
+    invert_matching: bool
+    only_first_subscribe: bool
     verbose: bool
     verboser: bool
     manual: bool
+    manual_last_value: bool
     welcome_message: bytes
+
+
+class _NoDrop(Option[bool]):
+    """``nodrop`` is another word for one of the values of ``mute``."""
+
+    def __get__(self, socket: Any, owner: type) -> Any:
+        return self if socket is None else socket.mute == "block"
+
+    def __set__(self, socket: Any, value: bool) -> None:
+        socket.mute = "block" if self.check(self.name, value) else "drop_new"
 
 
 class Publisher(SendingMany):
@@ -49,16 +66,33 @@ class Publisher(SendingMany):
 
     _publishes = True
 
-    nodrop: Option[bool] = Option(
-        False, boolean, "Whether to wait, for all, while a subscriber's queue is full (ZMQ_XPUB_NODROP)."
+    mute: Option[str] = Option(
+        "drop_new",
+        choice("drop_new", "drop_old", "block"),
+        "What happens when a subscriber's queue is full: that subscriber misses the message (``drop_new``), or the oldest "
+        "one that waits (``drop_old``), or ``send`` waits, for all (``block``).",
+    )
+    nodrop: Option[bool] = _NoDrop(False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).')
+    invert_matching: Option[bool] = Option(
+        False,
+        boolean,
+        "Whether subscribers get what they did not subscribe to; Subs must set it, too (ZMQ_INVERT_MATCHING).",
+    )
+    only_first_subscribe: Option[bool] = Option(
+        False,
+        boolean,
+        "Whether of a message with several frames only the first may be a subscription (ZMQ_ONLY_FIRST_SUBSCRIBE).",
     )
 
     def _prepare(self) -> None:
         super()._prepare()
         self._topics = TopicTable()
         self._sure = 0  # messages that find room at every subscriber, whatever their topic
-        self._offer = self._publish
+        self._choose()
         self._room = self._room_for_all
+
+    def _choose(self) -> None:
+        self._offer = self._publish_inverted if self.invert_matching else self._publish
 
     async def wait_for_subscribers(self, n: int = 1, topic: bytes | None = None) -> None:
         """Waits until at least ``n`` direct peers would get a message whose first frame starts with ``topic``.
@@ -87,11 +121,21 @@ class Publisher(SendingMany):
             if self._sure > 0 or self._find_room():
                 self._sure -= 1
                 FanOut.spread(item, remotes, many)
-            elif self.nodrop and FanOut.blocked(remotes):
-                return False
-            else:
-                FanOut.send(item, remotes, many)
+                return True
+            return self._publish_to(item, remotes)
         return True
+
+    def _publish_to(self, item: Body, remotes: Mapping[Remote, None]) -> bool:
+        """Publishes to peers of which some may be full."""
+        if self.mute == "block" and FanOut.blocked(remotes):
+            return False
+        FanOut.send(item, remotes, len(remotes) > 1, drop_old=self.mute == "drop_old")
+        return True
+
+    def _publish_inverted(self, item: Body) -> bool:
+        matched = self._topics.match(item if isinstance(item, bytes) else item[0])
+        others = dict.fromkeys(remote for remote in self._remotes if remote.info is not None and remote not in matched)
+        return self._publish_to(item, others)
 
     def _find_room(self) -> bool:
         """Finds out how many messages may be sent without a look at each subscriber's queue.
@@ -105,15 +149,20 @@ class Publisher(SendingMany):
         return self._sure > 0
 
     def _room_for_all(self) -> int:
-        if not self.nodrop:
+        if self.mute != "block":
             return UNLIMITED
         # Which peers a message goes to is not known before it is there: room is what all subscribers have.
-        subscribers = [remote for remote in self._remotes if remote.topics]
+        subscribers = [remote for remote in self._remotes if remote.topics or self.invert_matching]
         return 0 if FanOut.blocked(subscribers) else FanOut.room(subscribers)
 
     def _option_set(self, name: str) -> None:
+        if not self._closed and not self._terminated:
+            self._choose()
         super()._option_set(name)
         self._look_again()
+
+    def _topic_count(self) -> int:
+        return len(self._topics)
 
     def _set_marks(self, remote: Remote) -> None:
         self._look_again()
@@ -137,8 +186,8 @@ class Publisher(SendingMany):
             self._subscription(remote, item.topic, item.subscribe)
             return
         rest: list[bytes] = []
-        for part in (item,) if isinstance(item, bytes) else item:
-            if part[:1] in (b"\0", b"\1"):
+        for number, part in enumerate((item,) if isinstance(item, bytes) else item):
+            if part[:1] in (b"\0", b"\1") and not (number and self.only_first_subscribe):
                 self._subscription(remote, part[1:], part[0] == 1)
             else:
                 rest.append(part)
@@ -150,16 +199,32 @@ class Publisher(SendingMany):
             if len(remote.topics) >= _MAX_TOPICS:
                 raise ProtocolError(f"the peer has more than {_MAX_TOPICS} subscriptions")
             first = self._topics.add(topic, remote)
+        elif topic not in remote.topics:
+            self._stray(remote, topic)
+            return
         else:
             first = self._topics.remove(topic, remote)
         self._sure = 0
+        if self._monitor.listeners:
+            self._tell_listeners(remote, topic, subscribe)
         self._subscribed(remote, topic, subscribe, first)
         self._peer_bell.ring()
         if not subscribe:
             self._serve_senders()  # who waits for room at this peer need not, now
 
+    def _tell_listeners(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
+        peer = remote.info or remote.last_info
+        if subscribe:
+            assert peer is not None
+            self._monitor.tell(Subscribed(remote.where, peer, topic))
+        else:
+            self._monitor.tell(Unsubscribed(remote.where, peer, topic))
+
     def _subscribed(self, remote: Remote, topic: bytes, subscribe: bool, changed: bool) -> None:
         """A peer's subscription was noted; it was the topic's first, or last, if ``changed``."""
+
+    def _stray(self, remote: Remote, topic: bytes) -> None:
+        """A peer cancelled what it had not subscribed to."""
 
     def _user_message(self, remote: Remote, item: Body) -> None:
         """A subscriber's user sent this upstream."""
@@ -174,15 +239,17 @@ class Publisher(SendingMany):
 
     def _forget_topics(self, remote: Remote) -> None:
         for topic in list(remote.topics):
+            if self._monitor.listeners:
+                self._tell_listeners(remote, topic, False)
             self._subscribed(remote, topic, False, self._topics.remove(topic, remote))
         self._serve_senders()
 
 
-class Pub(Publisher, trio.abc.SendChannel[MessageLike]):
+class Pub(Conflating, Publisher, trio.abc.SendChannel[MessageLike]):
     """Publishes to its subscribers: peers are Sub and XSub (RFC 29, ZMQ_PUB).
 
-    ``send`` never waits: a subscriber whose queue is full misses the message, which is counted, unless ``nodrop``. While
-    there are no subscribers, messages go nowhere: see `wait_for_subscribers`.
+    ``send`` never waits, unless ``mute`` is ``"block"``: a subscriber whose queue is full misses the message, which is
+    counted. While there are no subscribers, messages go nowhere: see `wait_for_subscribers`.
     """
 
     socket_type = "PUB"
@@ -210,6 +277,12 @@ class XPub(Publisher, Receiving):
     )
     verboser: Option[bool] = Option(False, boolean, "Whether every cancellation is passed, too (ZMQ_XPUB_VERBOSER).")
     manual: Option[bool] = Option(False, boolean, "Whether the user subscribes for the peers (ZMQ_XPUB_MANUAL).")
+    manual_last_value: Option[bool] = Option(
+        False,
+        boolean,
+        "Whether, with ``manual``, the first message after a receive goes to the peer of what was received alone: a cache "
+        "then answers who has just subscribed (ZMQ_XPUB_MANUAL_LAST_VALUE).",
+    )
     welcome_message: Option[bytes] = Option(
         b"", frame, "A message for each new subscriber; empty for none (ZMQ_XPUB_WELCOME_MSG)."
     )
@@ -221,7 +294,7 @@ class XPub(Publisher, Receiving):
         super()._prepare()
         self._take = self._take_news
         self._receivable = lambda: bool(self._news)
-        self._news: deque[tuple[Remote, Body]] = deque()
+        self._news = News()
         self._last: Remote | None = None  # whom the message received last came from
         self._asked_for: dict[Remote, set[bytes]] = {}  # manual: what the peers subscribed to
 
@@ -243,6 +316,21 @@ class XPub(Publisher, Receiving):
         """
         self._manage(topic, False)
 
+    def _choose(self) -> None:
+        super()._choose()
+        if self.manual and self.manual_last_value:
+            self._offer = self._publish_to_last
+
+    def _publish_to_last(self, item: Body) -> bool:
+        if self._last is None:
+            return self._publish(item)
+        matched = self._topics.match(item if isinstance(item, bytes) else item[0])
+        last = self._last
+        if last in matched and not self._publish_to(item, {last: None}):
+            return False
+        self._last = None
+        return True
+
     def _manage(self, topic: bytes, subscribe: bool) -> None:
         self._check_open()
         topic = frame("topic", topic)
@@ -262,8 +350,11 @@ class XPub(Publisher, Receiving):
             super()._subscription(remote, topic, subscribe)
             return
         asked_for = self._asked_for.setdefault(remote, set())
+        if not subscribe and topic not in asked_for:
+            self._stray(remote, topic)
+            return
         if not subscribe:
-            asked_for.discard(topic)
+            asked_for.remove(topic)
         elif len(asked_for) >= _MAX_TOPICS:
             raise ProtocolError(f"the peer has more than {_MAX_TOPICS} subscriptions")
         else:
@@ -275,18 +366,32 @@ class XPub(Publisher, Receiving):
             self._tell(remote, topic, subscribe)
 
     def _tell(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
-        self._user_message(remote, (b"\1" if subscribe else b"\0") + topic)
+        if not self._closed and not self._terminated:
+            told_of_peers = self.manual or self.verbose or self.verboser
+            self._news.change(remote, topic, subscribe, (topic, remote if told_of_peers else None), self.receive_hwm)
+            self._serve_receivers()
+
+    def _stray(self, remote: Remote, topic: bytes) -> None:
+        if self.manual or self.verboser or topic not in self._topics:
+            self._user_message(remote, b"\0" + topic)  # as libzmq does
 
     def _user_message(self, remote: Remote, item: Body) -> None:
         if not self._closed and not self._terminated:
-            self._news.append((remote, item))
+            self._news.add(remote, item)
             self._serve_receivers()
+
+    def _source(self) -> Remote | None:
+        return self._last
 
     def _take_news(self) -> Body | None:
         if not self._news:
             return None
-        self._last, item = self._news.popleft()
+        self._last, item = self._news.take()
         return item
+
+    def _opened(self, remote: Remote) -> None:
+        super()._opened(remote)
+        remote.inbox = Intake(partial(self._upstream, remote), self.receive_hwm)
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
@@ -301,137 +406,3 @@ class XPub(Publisher, Receiving):
             for topic in sorted(self._asked_for.pop(remote, ())):
                 self._tell(remote, topic, False)
         super()._forget_topics(remote)
-
-
-class Subscriber(FairQueued):
-    """Receives what it subscribed to, from each peer in turn."""
-
-    _default_linger = 0.0
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._topics = TopicCounter()
-
-    @enable_ki_protection
-    def subscribe(self, topic: bytes) -> None:
-        """Subscribes to messages whose first frame starts with ``topic`` (ZMQ_SUBSCRIBE); ``b""`` means all.
-
-        Never blocks. Each peer is told, now or when it is connected (again). As often as it is subscribed to, a topic
-        must be unsubscribed from.
-
-        Raises:
-          ContextTerminated, SocketClosed: the socket has ended.
-        """
-        self._check_open()
-        topic = frame("topic", topic)
-        self._topics.add(topic)
-        self._forward(Subscription(topic, True))
-
-    @enable_ki_protection
-    def unsubscribe(self, topic: bytes) -> None:
-        """Takes back one subscription to ``topic`` (ZMQ_UNSUBSCRIBE); nothing happens if there is none.
-
-        Raises:
-          ContextTerminated, SocketClosed: the socket has ended.
-        """
-        self._check_open()
-        topic = frame("topic", topic)
-        if self._topics.remove(topic):
-            self._forward(Subscription(topic, False))
-
-    def _forward(self, subscription: Subscription) -> None:
-        # Subscriptions are state, never lost to a high-water mark: who is not there gets them all when it is.
-        for remote in self._remotes:
-            if remote.info is not None:
-                remote.outbox.put(subscription)
-
-    def _linked(self, remote: Remote) -> None:
-        super()._linked(remote)
-        for topic in self._topics:
-            remote.outbox.put(Subscription(topic, True))
-
-    def _unlinked(self, remote: Remote) -> None:
-        super()._unlinked(remote)
-        queue = remote.outbox.queue
-        if queue and remote.partner is None:
-            messages = [item for item in queue if not isinstance(item, Subscription)]
-            queue.clear()
-            queue.extend(messages)
-
-
-class Sub(Subscriber, trio.abc.ReceiveChannel[Message]):
-    """Receives what it subscribed to from publishers: peers are Pub and XPub (RFC 29, ZMQ_SUB).
-
-    Without a subscription it receives nothing. Nothing lingers: ``linger`` is 0 unless set.
-    """
-
-    socket_type = "SUB"
-    _accepts = frozenset({"PUB", "XPUB"})
-    _connects_once = True
-
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
-        super().__init__(**options)
-
-    def _opened(self, remote: Remote) -> None:
-        super()._opened(remote)
-        remote.inbox = FilteredPipe(self.receive_hwm, self._topics.wants, self._topics.select)
-
-    @enable_ki_protection
-    def unsubscribe(self, topic: bytes) -> None:
-        """Takes back one subscription to ``topic``; what waits and is no longer subscribed to is dropped.
-
-        Raises:
-          ContextTerminated, SocketClosed: the socket has ended.
-        """
-        super().unsubscribe(topic)
-        if self._fair.sources():
-            # Soon, or before anything is taken, for all topics of this tick at once: it is a look at all that waits.
-            trio.lowlevel.current_trio_token().run_sync_soon(self._refilter, idempotent=True)
-            self._take = self._refiltered(self._fair.take)
-            self._take_many = self._refiltered(self._fair.take_many)
-            self._receivable = self._refiltered(self._fair.ready)
-
-    def _refiltered(self, strategy: Callable[P, T]) -> Callable[P, T]:
-        def first(*args: P.args, **kwargs: P.kwargs) -> T:
-            self._refilter()
-            return strategy(*args, **kwargs)
-
-        return first
-
-    def _refilter(self) -> None:
-        if not self._closed and not self._terminated:
-            self._take, self._take_many, self._receivable = self._fair.take, self._fair.take_many, self._fair.ready
-            for remote in self._fair.sources():
-                assert isinstance(remote.inbox, FilteredPipe)
-                remote.inbox.refilter()
-
-
-class XSub(Subscriber, Sending):
-    """A Sub that also sends: subscriptions as ``01 topic`` and ``00 topic``, and messages for XPub users (RFC 29, ZMQ_XSUB).
-
-    What it receives is not filtered again. ``send`` never waits: a peer whose queue is full misses the message, which is
-    counted; subscriptions are never dropped.
-    """
-
-    socket_type = "XSUB"
-    _accepts = frozenset({"PUB", "XPUB"})
-
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
-        super().__init__(**options)
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._offer = self._send_upstream
-
-    def _send_upstream(self, item: Body) -> bool:
-        if isinstance(item, bytes) and item[:1] == b"\1":
-            self.subscribe(item[1:])
-        elif isinstance(item, bytes) and item[:1] == b"\0":
-            self.unsubscribe(item[1:])
-        else:
-            remotes = [remote for remote in self._remotes if not remote.retired]
-            FanOut.send(item, remotes, len(remotes) > 1)
-        return True
-
-    def _sendable(self) -> bool:
-        return True

@@ -1,0 +1,154 @@
+"""Queues with another idea of what is full: by bytes, or of the latest message only.
+
+A pipe is used by the million, and its users look into it without a call; so what is special is the deque inside, and a
+mark that is computed. Who sets neither option pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ._message import Item, Shared, Subscription
+from ._pipe import Pipe
+from ._remote import FilteredPipe
+from ._subscriptions import TopicCounter
+
+__all__ = ["Latest", "keep_latest", "make_filtered_pipe", "make_pipe", "set_byte_limit"]
+
+_FEW = 16  # messages that are let through while there is room for many of their size
+
+
+def _size(item: Any) -> int:
+    if isinstance(item, Shared):
+        item = item.item
+    if isinstance(item, Subscription):
+        return len(item.topic)
+    return len(item) if isinstance(item, bytes) else sum(map(len, item))
+
+
+class Latest(deque[Any]):
+    """Keeps the latest message only (ZMQ_CONFLATE), and tells how many it replaced."""
+
+    def __init__(self, on_drop: Callable[[int], object]) -> None:
+        super().__init__((), 1)
+        self._on_drop = on_drop
+
+    def append(self, item: Item, /) -> None:
+        if self:
+            self._on_drop(1)
+        super().append(item)
+
+    def extend(self, items: Iterable[Item], /) -> None:
+        batch = list(items)
+        if len(self) + len(batch) > 1 and batch:
+            self._on_drop(len(self) + len(batch) - 1)
+        super().extend(batch)
+
+
+class _Measured(deque[Any]):
+    """Knows how many bytes it holds."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+        self.mark = 0.0  # in messages
+        self.bytes = 0
+        self.held = 0  # bytes of what the reader has taken out in a batch
+
+    def append(self, item: Item, /) -> None:
+        self.bytes += _size(item)
+        super().append(item)
+
+    def appendleft(self, item: Item, /) -> None:
+        self.bytes += _size(item)
+        super().appendleft(item)
+
+    def extend(self, items: Iterable[Item], /) -> None:
+        for item in items:
+            self.append(item)
+
+    def popleft(self) -> Any:
+        item = super().popleft()
+        self.bytes -= _size(item)
+        return item
+
+    def clear(self) -> None:
+        self.bytes = 0
+        super().clear()
+
+
+class _Measuring(Pipe):
+    """A pipe that is full also while it holds too many bytes."""
+
+    __slots__ = ()
+
+    queue: _Measured
+
+    @property
+    def hwm(self) -> float:
+        """The high-water mark in messages; none has room while there are too many bytes."""
+        queue = self.queue
+        return 0 if queue.bytes + queue.held >= queue.limit else queue.mark
+
+    @hwm.setter
+    def hwm(self, mark: float) -> None:
+        self.queue.mark = mark
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be put: few, for how large they are is not known before."""
+        queue = self.queue
+        count = len(queue) + self.held
+        most = super().room
+        if most > 1 and queue.limit < math.inf:
+            size = queue.bytes + queue.held
+            average = size / count if count else 1024
+            most = min(most, _FEW if size + _FEW * average < queue.limit else 1)
+        return most
+
+    def hold(self, limit: int) -> list[Item]:
+        queue = self.queue
+        before = queue.bytes
+        batch = super().hold(limit)
+        queue.held += before - queue.bytes
+        return batch
+
+    def taken(self) -> None:
+        self.queue.held = 0
+        super().taken()
+
+    def opened(self) -> None:
+        queue = self.queue
+        if 2 * (queue.bytes + queue.held) <= queue.limit:
+            super().opened()
+
+
+class _MeasuringFilteredPipe(_Measuring, FilteredPipe):
+    __slots__ = ()
+
+
+def make_pipe(hwm: float, most_bytes: float) -> Pipe:
+    """A pipe with room for so many messages, and about so many bytes."""
+    return Pipe(hwm) if most_bytes == math.inf else _Measuring(hwm, _Measured(most_bytes))
+
+
+def make_filtered_pipe(hwm: float, most_bytes: float, topics: TopicCounter) -> FilteredPipe:
+    """The same for what is subscribed to."""
+    if most_bytes == math.inf:
+        return FilteredPipe(hwm, topics.wants, topics.select)
+    return _MeasuringFilteredPipe(hwm, topics.wants, topics.select, _Measured(most_bytes))
+
+
+def keep_latest(pipe: Pipe, on_drop: Callable[[int], object]) -> None:
+    """Lets the pipe, which must be empty, hold one message: the latest."""
+    pipe.queue = Latest(on_drop)
+    pipe.hwm = math.inf
+
+
+def set_byte_limit(pipe: Pipe, most_bytes: float) -> None:
+    """Changes the limit of a pipe that was made with one."""
+    if isinstance(pipe, _Measuring):
+        pipe.queue.limit = most_bytes
