@@ -28,7 +28,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 # Printed by a Python that has trimq: a module that names every public name.
 EVERY_NAME = """
 import importlib
-modules = ["trimq", "trimq.abc", "trimq.wire", "trimq.testing"]
+modules = ["trimq", "trimq.abc", "trimq.wire", "trimq.events", "trimq.testing"]
 for module in modules:
     print("import", module)
 for module in modules:

@@ -1,6 +1,6 @@
-"""The public face: four modules that only re-export, each public name in exactly one of them.
+"""The public face: five modules that only re-export, each public name in exactly one of them.
 
-What is public is what stands in the ``__all__`` of trimq, trimq.abc, trimq.wire or trimq.testing; code lives in
+What is public is what stands in the ``__all__`` of trimq, trimq.abc, trimq.wire, trimq.events or trimq.testing; code lives in
 files whose names begin with an underscore.
 """
 
@@ -23,6 +23,7 @@ PUBLIC = {
     "trimq.abc": PACKAGE / "abc.py",
     "trimq.wire": PACKAGE / "wire.py",
     "trimq.testing": PACKAGE / "testing" / "__init__.py",
+    "trimq.events": PACKAGE / "events.py",
 }
 SUBMODULES = {name.rpartition(".")[2] for name in PUBLIC}
 

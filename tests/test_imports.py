@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "trimq"
 LINES: tuple[tuple[str, ...], ...] = (
     # ground
     ("_errors", "_version"),
-    ("_options", "_address", "_message", "_util"),
+    ("_options", "_zmq_options", "_address", "_message", "_util"),
     ("_abc",),
     ("_wire",),
     ("_mechanisms",),
@@ -33,6 +33,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_remote",),
     ("_routing",),
     ("_subscriptions",),
+    ("_limits", "_statistics"),
     ("_sockets",),
     # where they meet
     ("_session",),
@@ -42,12 +43,15 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_proxy", "_auth"),
     ("_cli", "testing"),
     # public
-    ("abc", "wire"),
+    ("abc", "wire", "events"),
     ("__init__",),
     ("__main__",),
 )
 
-TOWERS = ({"_link", "_transports"}, {"_remote", "_routing", "_subscriptions", "_sockets"})
+TOWERS = (
+    {"_link", "_transports"},
+    {"_remote", "_routing", "_subscriptions", "_limits", "_statistics", "_sockets"},
+)
 
 IO_AND_CLOCKS = {
     *("trio", "outcome", "sniffio", "asyncio", "socket", "select", "selectors", "ssl", "subprocess", "threading"),

@@ -51,8 +51,7 @@ class Acceptor:
         self._accepted: dict[Accepted, None] = {}
         self._shaking = 0  # connections whose handshake is unfinished
         self._shaken = trio.Event()  # they may have become fewer
-        self._refused = 0  # connections that a filter, or max_connections, did not let in
-        self._untold = 0  # of the latter, those that the log does not know of yet
+        self._untold = 0  # connections beyond max_connections of which the log does not know yet
         self._told = -math.inf
 
     @enable_ki_protection
@@ -109,7 +108,7 @@ class Acceptor:
 
     def _refuse(self, error: AcceptRefused) -> None:
         """A connection was not let in: it is counted and told."""
-        self._refused += 1
+        self._socket._tally.refused += 1
         logger.debug("%s: %s", self._endpoint, describe(error))
         if self._socket._monitor.listeners:
             self._socket._monitor.tell(AcceptFailed(str(self._endpoint), error))

@@ -70,6 +70,8 @@ class SocketStatistics(Traffic):
     """Connections that ended otherwise than from here."""
     handshake_failures: int = 0
     """Handshakes that failed."""
+    refused: int = 0
+    """Connections that a filter or a limit turned away before their handshake."""
     topics: int = 0
     """Distinct topics that are subscribed to now (ZMQ_TOPICS_COUNT)."""
     peers: tuple[PeerStatistics, ...] = ()
@@ -88,12 +90,14 @@ class ContextStatistics(Traffic):
     """As in `SocketStatistics`."""
     handshake_failures: int = 0
     """As in `SocketStatistics`."""
+    refused: int = 0
+    """As in `SocketStatistics`."""
     sockets: tuple[SocketStatistics, ...] = ()
     """The sockets that are open, or still have something to write."""
 
 
 _COUNTS = [field.name for field in attrs.fields(Traffic)]
-_SUMS = [*_COUNTS, "unroutable", "connections", "losses", "handshake_failures"]
+_SUMS = [*_COUNTS, "unroutable", "connections", "losses", "handshake_failures", "refused"]
 
 
 def _counts(remote: Remote) -> dict[str, int]:
@@ -118,13 +122,14 @@ def _counts(remote: Remote) -> dict[str, int]:
 class Tally:
     """The sum over a socket's peers, those that are gone included."""
 
-    __slots__ = ("_past", "connections", "handshake_failures", "losses", "unroutable")
+    __slots__ = ("_past", "connections", "handshake_failures", "losses", "refused", "unroutable")
 
     def __init__(self) -> None:
         self._past = dict.fromkeys(_COUNTS, 0)
         self.connections: int = 0
         self.losses: int = 0
         self.handshake_failures: int = 0
+        self.refused: int = 0
         self.unroutable: int = 0
 
     def retire(self, remote: Remote) -> None:
@@ -162,6 +167,7 @@ class Tally:
             connections=self.connections,
             losses=self.losses,
             handshake_failures=self.handshake_failures,
+            refused=self.refused,
             topics=topics,
             peers=tuple(peers),
             **sums,

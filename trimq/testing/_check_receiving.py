@@ -12,7 +12,7 @@ from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from .._errors import StateError
 from ._clauses import plain_clause, raises
-from ._conversation import Call, Clauses, Subject, Table, begin
+from ._conversation import Call, Clauses, Subject, Table, begin, text_of
 
 __all__ = ["WAITS", "receiving"]
 
@@ -59,23 +59,12 @@ receiving = Clauses()
 """The clauses; each opens sockets of its own."""
 
 
-def _last(message: object) -> bytes:
-    """The text of a message that was received, once its form is right."""
-    assert type(message) is list, f"a message is a list of bytes, not {message!r:.60}"
-    frames = cast("list[bytes]", message)
-    assert frames, "a message has at least one frame"
-    for frame in frames:
-        kind: object = type(frame)
-        assert kind is bytes, f"a message's frames are bytes: {message!r:.60}"
-    return frames[-1]
-
-
 async def _check_there(table: Table, *texts: bytes) -> None:
     """These are there for the socket, in order, and nothing else."""
     got: list[bytes] = []
     with raises(trio.WouldBlock, StateError):  # Req and Rep: it is not their turn
         for _ in range(len(texts) + 1):
-            got.append(_last(table.socket.receive_nowait()))  # noqa: PERF401 - some come before it raises
+            got.append(text_of(table.socket.receive_nowait()))  # noqa: PERF401 - some come before it raises
     assert got == list(texts), f"received afterwards: {got}; {list(texts)} had been sent and not been received"
 
 
@@ -91,7 +80,7 @@ async def _in_order(subject: Subject) -> None:
         with plain_clause(name):
             async with subject.receiving(*subject.texts) as table:
                 for text in subject.texts:
-                    got = _last(await take(table.socket))
+                    got = text_of(await take(table.socket))
                     assert got == text, f"{got!r}, not {text!r}"
                 await _check_there(table)
 
@@ -104,10 +93,10 @@ async def _many(subject: Subject) -> None:
             with raises(ValueError):
                 await table.socket.receive_many(wrong)
         most = max(1, len(texts) - 2)
-        got = [_last(message) for message in await table.socket.receive_many(most)]
+        got = [text_of(message) for message in await table.socket.receive_many(most)]
         assert len(got) <= most, f"receive_many({most}) took {len(got)}"
         if len(got) < len(texts):
-            got += [_last(message) for message in await table.socket.receive_many(max=1000)]
+            got += [text_of(message) for message in await table.socket.receive_many(max=1000)]
         await _check_there(table, *texts[len(got) :])
         assert got == texts[: len(got)], f"it took {got}, not {texts}"
 
@@ -161,7 +150,7 @@ async def _cancelled_meanwhile(subject: Subject) -> None:
                         await _check_there(table, b"<0>")
                     else:
                         assert call.error is None, str(call)
-                        assert _last(call.value) == b"<0>", str(call)
+                        assert text_of(call.value) == b"<0>", str(call)
                         await _check_there(table)
 
 
@@ -176,7 +165,9 @@ async def _in_line(subject: Subject) -> None:
                 calls.pop(1).scope.cancel()
                 for count, text in enumerate([b"<0>", b"<1>", b"<2>"], 1):
                     await table.put(text)
-                    states = [str(call) if call.error or not call.done else _last(call.value) for call in calls[:count]]
+                    states = [
+                        str(call) if call.error or not call.done else text_of(call.value) for call in calls[:count]
+                    ]
                     assert states == [b"<0>", b"<1>", b"<2>"][:count], f"the first calls of the line: {states}"
                 await _check_there(table)
 
@@ -211,7 +202,7 @@ async def _busy(subject: Subject) -> None:
                 await table.put(b"<0>")
                 assert first.done, str(first)
                 assert first.error is None, str(first)
-                assert _last(first.value) == b"<0>", str(first)
+                assert text_of(first.value) == b"<0>", str(first)
 
 
 @receiving("wait_receivable waits until there is a message, for all who wait, and takes nothing")
@@ -230,7 +221,7 @@ async def _level(subject: Subject) -> None:
             await begin(nursery, table.socket.wait_receivable)
 
 
-@receiving('with checkpoints="every" a call that need not wait is a full checkpoint')
+@receiving('with checkpoints="every" a call that need not wait to receive is a full checkpoint')
 async def _checkpoints(subject: Subject) -> None:
     for name, take in WAITS.items():
         with plain_clause(name):

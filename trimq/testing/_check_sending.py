@@ -197,7 +197,7 @@ async def _cancelled_before(subject: Subject) -> None:
                 assert not given.count, "it took from the iterator"
 
 
-@sending('with checkpoints="every" a call that need not wait is a full checkpoint')
+@sending('with checkpoints="every" a call that need not wait to send is a full checkpoint')
 async def _checkpoints(subject: Subject) -> None:
     for name in _names(subject):
         with plain_clause(name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import attrs
 import trio
@@ -15,7 +15,7 @@ from .._message import Message
 from ._clauses import clause
 from ._memory import MemoryTransport
 
-__all__ = ["Call", "Clauses", "Conversation", "Subject", "Table", "begin"]
+__all__ = ["Call", "Clauses", "Conversation", "Subject", "Table", "begin", "text_of"]
 
 _BUFFER = 64  # bytes on their way in a connection: few, so that it is soon full
 _MOST = 2000  # messages that find room before it counts as without limit
@@ -77,6 +77,17 @@ class Conversation:
         return message
 
 
+def text_of(message: object) -> bytes:
+    """The text of a message that somebody received, once its form is right."""
+    assert type(message) is list, f"a message is a list of bytes, not {message!r:.60}"
+    frames = cast("list[bytes]", message)
+    assert frames, "a message has at least one frame"
+    for frame in frames:
+        kind: object = type(frame)
+        assert kind is bytes, f"a message's frames are bytes: {message!r:.60}"
+    return frames[-1]
+
+
 class Table:
     """What a clause finds set: a context, a socket and its peer."""
 
@@ -135,7 +146,7 @@ class Table:
     async def read(self) -> None:
         """Lets the peer receive all that comes, which makes room."""
         while not (self._got and self.conversation.in_turn):
-            self._got.append((await self.conversation.peer_receives())[-1])
+            self._got.append(text_of(await self.conversation.peer_receives()))
 
     async def check_arrives(self, *texts: bytes) -> None:
         """The peer gets what filled the queues and then these, in order, and nothing else."""
