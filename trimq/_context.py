@@ -163,8 +163,9 @@ class Context:
           ContextTerminated, NoIOThread: the context has ended, or cannot be used from here.
         """
         self._check()
-        if not (isinstance(kind, type) and issubclass(kind, Socket) and kind in ALL_TYPES):
-            raise TypeError(f"context.socket takes one of trimq's socket types, as trimq.Push, not {kind!r}")
+        # A class without a name on the wire is a part of types (trimq.Socket, and those of _flow and _patterns).
+        if not (isinstance(kind, type) and issubclass(kind, Socket) and hasattr(kind, "socket_type")):
+            raise TypeError(f"context.socket takes a socket type, as trimq.Push, not {kind!r}")
         cls = cast("type[S]", kind)
         for name, value in self._defaults.items():
             if isinstance(getattr(cls, name, None), Option):
@@ -388,7 +389,10 @@ class _Block:
                 await context._linger()
             except BaseException as error:  # noqa: BLE001 - kept until the services have ended, then raised
                 rest = error
-        context._drop_all()
+        try:
+            context._drop_all()
+        except Exception as error:  # noqa: BLE001 - a bug, perhaps of a user's own transport: the services must end all the same
+            rest = error if rest is None else BaseExceptionGroup("leaving a context failed", [rest, error])
         self._scope.cancel()
         crash: BaseException | None = None
         try:

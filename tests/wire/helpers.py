@@ -89,7 +89,7 @@ class Outcome:
     """All that was answered in the handshake, and with the error."""
     pong: bytes = b""
     """The last PONG."""
-    peer: PeerInfo | None = None
+    peer: PeerInfo | None = attrs.field(default=None, eq=repr)  # one equals no other; what it says may
 
 
 def feed_all(wire: Wire, pieces: Iterable[bytes], limit: int = 3) -> Outcome:

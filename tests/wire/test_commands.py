@@ -26,6 +26,29 @@ def test_error_byte_for_byte() -> None:
     assert commands.error("né") == b"\x05ERROR\x02n?"
 
 
+def test_ping_byte_for_byte() -> None:
+    """wire.md 1.7, trap 5: the TTL in tenths of a second; some never becomes none, and never more than libzmq can count."""
+    assert commands.ping(0) == bytes.fromhex("04 50494E47 0000")
+    assert commands.ping(12.5, b"context") == bytes.fromhex("04 50494E47 007D") + b"context"
+    assert commands.ping(0, b"x" * 16)[7:] == b"x" * 16
+    for ttl, tenths in ((0.001, 1), (0.3, 3), (0.7, 7), (65.5, 655), (65.6, 655), (6553.5, 655)):
+        assert commands.ping(ttl) == b"\x04PING" + tenths.to_bytes(2, "big")
+
+
+@pytest.mark.parametrize(("data", "ttl"), [("0000", 0.0), ("0001", 0.1), ("001E 61", 3.0), ("FFFF", 6553.5)])
+def test_the_ttl_of_a_ping(data, ttl) -> None:
+    """wire.md 1.7: whatever libzmq would make of it."""
+    assert commands.ttl_untrusted(bytes.fromhex(data)) == ttl
+
+
+@pytest.mark.parametrize("data", [b"", b"\0"])
+def test_a_ping_without_a_ttl(data) -> None:
+    """Row 48, trap 6: there is nothing to answer."""
+    for function in (commands.ttl_untrusted, commands.pong_untrusted):
+        with pytest.raises(ProtocolError, match=f"{len(data)} bytes"):
+            function(data)
+
+
 def test_metadata_travels() -> None:
     """What we say is what the peer reads, names in the case they were written in."""
     properties = {"Socket-Type": b"REQ", "Identity": b"", "X-empty": b"", "X-a.b_c+d-1": bytes(range(256)) * 5}

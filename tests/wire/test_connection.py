@@ -110,6 +110,40 @@ def test_both_forms_of_subscriptions_from_any_peer(minor) -> None:
     ]
 
 
+@pytest.mark.parametrize(("minor", "heartbeats"), [(0, False), (1, True), (2, True)])
+def test_heartbeats_came_with_3_1(minor, heartbeats) -> None:
+    """RFC 37. Who asks for a PING gets one for an older peer, too, as libzmq sends it."""
+    wire = connection()
+    assert not wire.heartbeats
+    feed_all(wire, [greeting(minor=minor) + R])
+    assert wire.heartbeats is heartbeats
+    assert wire.ping() == command(b"PING", b"\0\0")
+    assert wire.ping(3.0, b"me") == command(b"PING", b"\0\x1eme")
+
+
+def test_what_the_peers_pings_say() -> None:
+    """That it sends them, and the TTL of its latest; a PONG is no PING."""
+    wire = connection()
+    feed_all(wire, [G + R + command(b"PONG", b"\0\x1e")])
+    assert (wire.peer_pings, wire.peer_ttl) == (False, 0.0)
+    pings = [command(b"PING", b"\0\x1e"), command(b"PING", b"\0\x32context"), command(b"PING", b"\0\0")]
+    for ping, ttl in zip(pings, (3.0, 5.0, 0.0), strict=True):
+        wire.feed(ping)
+        assert wire.decode_untrusted(1) == []
+        assert (wire.peer_pings, wire.peer_ttl) == (True, ttl)
+
+
+def test_pongs_are_reported() -> None:
+    """Each with its context, in their order, where somebody wants to know; else they mean nothing."""
+    wire = connection()
+    feed_all(wire, [G + R + command(b"PONG", b"before")])
+    contexts: list[bytes] = []
+    wire.on_pong = contexts.append
+    wire.feed(command(b"PONG", b"one") + frame(b"message") + command(b"PONG") + command(b"PONG", b"x" * 300))
+    assert wire.decode_untrusted(10) == [b"message"]
+    assert contexts == [b"one", b"", b"x" * 300]
+
+
 def test_a_refusal_names_its_reason() -> None:
     """RFC 37: ERROR in the handshake; the message is for whoever reads Endpoint.ready()'s exception."""
     outcome = three_ways(connection, G + command(b"ERROR", b"\x0cwrong number"))

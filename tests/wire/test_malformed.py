@@ -21,13 +21,12 @@ STAGE_A, STAGE_B = OUR_GREETING[:10], OUR_GREETING[:11]
 REFUSED_GREETINGS = [
     # row, bytes, what the error says, what we had sent by then
     (3, b"\x00", "first byte is 0x00", STAGE_A),
-    (4, b"GET / HTTP/1.0\r\n\r\n", "if it is a ZeroMQ peer at all", STAGE_A),
-    (5, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "if it is a ZeroMQ peer at all", STAGE_A),
+    (4, b"GET / HTTP/1.0\r\n\r\n", "does not speak ZMTP: it began with GE", STAGE_A),
+    (5, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "does not speak ZMTP", STAGE_A),
     (6, b"\xff" * 9 + b"\x00", "identity frame", STAGE_A),
     (7, b"\xff" + bytes(8) + b"\x00", "identity frame of 0 bytes", STAGE_A),
-    (10, greeting(major=0), "ZMTP 1.0", STAGE_B),
-    (10, greeting(major=1), "ZMTP 2.0", STAGE_B),
-    (10, greeting(major=2), "ZMTP 2.0", STAGE_B),
+    (10, greeting(major=0), "revision 0", STAGE_B),
+    (10, greeting(major=2), "revision 2", STAGE_B),
     (12, greeting(b"PLAIN"), "NULL here, PLAIN at the peer", OUR_GREETING),
     (13, greeting(b"NULL\0X"), "NULL here", OUR_GREETING),
     (13, greeting(b"NULL" + bytes(15) + b"\x01"), "NULL here", OUR_GREETING),

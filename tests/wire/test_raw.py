@@ -19,6 +19,13 @@ def test_the_peer_is_there_at_once() -> None:
     assert wire.take_reply() == b""
 
 
+def test_no_heartbeats() -> None:
+    """There is nothing that could be asked, and nothing that a peer could say."""
+    wire = Raw()
+    assert (wire.heartbeats, wire.peer_pings, wire.peer_ttl) == (False, False, 0.0)
+    assert wire.ping(3.0, b"context") == b""
+
+
 @given(st.lists(st.integers(0, 3 * CHUNK), max_size=6), st.integers(1, 5))
 def test_every_byte_comes_out_once(sizes, limit) -> None:
     """Any reads, any limit: the same bytes in pieces of at most 8192, none of them empty."""

@@ -112,6 +112,7 @@ def test_random_from_the_start(data) -> None:
         commands.split_untrusted,
         commands.error_reason_untrusted,
         commands.pong_untrusted,
+        commands.ttl_untrusted,
         commands.metadata_untrusted,
     ],
 )

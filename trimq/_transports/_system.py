@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
 import sys
@@ -100,6 +101,8 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As trio's streams have it."""
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError(f"max_bytes is at least 1, not {max_bytes}")
         self._check_open()
         while True:
             try:

@@ -19,6 +19,7 @@ __all__ = [
     "READY",
     "SUBSCRIBE",
     "Metadata",
+    "check_identity",
     "error",
     "error_reason_untrusted",
     "metadata",
@@ -209,6 +210,18 @@ def metadata_untrusted(data: bytes) -> Metadata:
     return Metadata(properties)
 
 
+def check_identity(identity: bytes) -> None:
+    """A routing id as a peer may have one.
+
+    Raises:
+      ProtocolError: it is longer than 255 bytes or begins with a zero byte (RFC 37).
+    """
+    if len(identity) > _MAX_IDENTITY:
+        raise ProtocolError(f"the peer's Identity has {len(identity)} bytes; at most {_MAX_IDENTITY} are allowed")
+    if identity[:1] == b"\0":
+        raise ProtocolError("the peer's Identity begins with a zero byte, which only made-up ones may")
+
+
 def _check_own(properties: Iterable[tuple[str, bytes]]) -> None:
     """ZMTP's own properties: one Socket-Type, and no Identity that could pass for one we made up."""
     socket_type: bytes | None = None
@@ -219,7 +232,4 @@ def _check_own(properties: Iterable[tuple[str, bytes]]) -> None:
                 raise ProtocolError("the peer sent two different Socket-Types")
             socket_type = value
         elif lowered == "identity":
-            if len(value) > _MAX_IDENTITY:
-                raise ProtocolError(f"the peer's Identity has {len(value)} bytes; at most {_MAX_IDENTITY} are allowed")
-            if value[:1] == b"\0":
-                raise ProtocolError("the peer's Identity begins with a zero byte, which only made-up ones may")
+            check_identity(value)

@@ -36,6 +36,8 @@ from ._frames import (
     subscription_as_message,
 )
 from ._greeting import Greeting, Version
+from ._old import answer as old_answer, meet_untrusted
+from ._zmtp1 import Decoder1, encode as encode1
 
 __all__ = ["Connection"]
 
@@ -43,7 +45,7 @@ _OWN = frozenset({"socket-type", "identity"})  # they have a place of their own 
 
 
 class Connection(Wire):
-    """ZMTP 3.0 and 3.1 on one stream.
+    """ZMTP on one stream: 3.1 and 3.0, and 2.0 and 1.0 where the peer is that old.
 
     Args:
       socket_type: ours, as it travels: ``"DEALER"``.
@@ -81,12 +83,15 @@ class Connection(Wire):
             mechanism.name, as_server=mechanism.as_server, identity_length=len(identity or b"")
         )
         self._handshake: Handshake | None = None
+        self._old: Version | None = None  # the peer's version, if it is older than 3.0
+        self._identity = identity or b""
+        self._max_message_size = max_message_size
         self._commands = bytearray()  # of the handshake, as they come
         self._error: ProtocolError | None = None
         # A mechanism that wraps traffic (CURVE, GSSAPI) goes between these and what they are used for below:
         # each frame's flags and body into a MESSAGE on encoding, and out of one on decoding, where a clear frame
         # ends the connection. ZMTP 2.0 keeps them, with messages for subscriptions; 1.0 brings a pair of its own.
-        self._decoder = Decoder(max_message_size, self._command_untrusted)
+        self._decoder: Decoder | Decoder1 = Decoder(max_message_size, self._command_untrusted)
         self._encode_subscription = subscription_as_command
         self._reply = b""
         self._heartbeats = False
@@ -112,8 +117,18 @@ class Connection(Wire):
         assert self._greeting is not None, "the handshake is complete"
         answer = bytearray()
         try:
+            if self._old is not None:
+                self._commands += data
+                self._meet_untrusted(self._old)
+                return b""
             if self._handshake is None:
                 answer += self._greeting.receive_untrusted(data)
+                if self._greeting.old is not None:
+                    self._old = self._greeting.old
+                    self._commands += self._greeting.rest
+                    answer += old_answer(self._old, self._socket_type, self._identity)
+                    self._meet_untrusted(self._old)
+                    return bytes(answer)
                 if self._greeting.peer is None:
                     return bytes(answer)
                 data = self._greeting.rest
@@ -133,6 +148,23 @@ class Connection(Wire):
             failure.reply = bytes(answer) + failure.reply
             raise
         return bytes(answer)
+
+    def _meet_untrusted(self, version: Version) -> None:
+        """A peer of ZMTP 2.0 or 1.0 has said more of who it is."""
+        met = meet_untrusted(self._commands, version, self._accepts)
+        if met is None:
+            return
+        self.peer, rest = met
+        if version is Version.V1_0:
+            # Its subscribers say nothing, for they choose themselves: they get everything, as from libzmq.
+            first = [Subscription(b"", subscribe=True)] if self._publishes else []
+            self._decoder = Decoder1(self._max_message_size, first)
+        else:
+            self._encode_subscription = subscription_as_message
+        self._decoder.feed(rest)
+        self._commands = bytearray()
+        self._properties = {}
+        self._greeting = None
 
     def _welcome_untrusted(self, properties: Mapping[str, bytes], user_id: str | None) -> None:
         """The mechanism is content with the peer; sees whether we are."""
@@ -188,11 +220,13 @@ class Connection(Wire):
 
     def encode(self, items: Sequence[Item]) -> list[bytes]:
         """These items as buffers to write one after the other."""
+        if self._old is Version.V1_0:
+            return encode1(items)
         return encode(items, self._encode_subscription)
 
     def refuse(self, reason: str) -> bytes:
-        """An ERROR command; libzmq ignores it at this point, and sees the connection close."""
-        return command_frame(error(reason))
+        """An ERROR command, if the peer knows any; libzmq ignores it at this point, and sees the connection close."""
+        return b"" if self._old is not None else command_frame(error(reason))
 
     def take_reply(self) -> bytes:
         """The PONG for the latest PING, once; however many came, there is never more than one."""
@@ -215,11 +249,13 @@ class Connection(Wire):
         return self._peer_ttl
 
     def ping(self, ttl: float = 0.0, context: bytes = b"") -> bytes:
-        """A PING; for peers of ZMTP 3.0, too, if it is asked for."""
-        return command_frame(ping(ttl, context))
+        """A PING; for peers of ZMTP 3.0, too, if it is asked for. Older ones have none."""
+        return b"" if self._old is not None else command_frame(ping(ttl, context))
 
     def _command_untrusted(self, body: bytes) -> Item | None:
         """A command among the traffic. Unknown ones mean nothing; their arrival was a sign of life."""
+        if self._old is not None:
+            raise ProtocolError("the peer speaks ZMTP 2.0, which has no commands, and sent one")
         name, data = split_untrusted(body)
         if name == SUBSCRIBE:
             return Subscription(data, subscribe=True) if self._publishes else None

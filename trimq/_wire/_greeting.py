@@ -14,7 +14,7 @@ import attrs
 from .._errors import ProtocolError
 from ._commands import printable
 
-__all__ = ["Greeting", "PeerGreeting", "Version", "build", "detect_untrusted", "parse_untrusted"]
+__all__ = ["OLD", "Greeting", "PeerGreeting", "Version", "build", "detect_untrusted", "parse_untrusted"]
 
 _SIGNATURE = 10
 _LENGTH = 64
@@ -28,6 +28,10 @@ class Version(enum.Enum):
     V2_0 = "2.0"
     V3_0 = "3.0"
     V3_1 = "3.1"
+
+
+OLD = (Version.V1_0, Version.V2_0)
+"""Those that have no handshake but an identity."""
 
 
 @attrs.frozen
@@ -77,35 +81,25 @@ def detect_untrusted(received: bytes | bytearray) -> Version | None:
     if len(received) == _SIGNATURE:
         return None
     revision = received[10]
-    if revision < 3:
-        # 0: what libzmq takes for 1.0. 2: 2.0 to the RFCs, 3.1 to libzmq, and sent by nobody.
-        return Version.V2_0 if revision else Version.V1_0
+    if revision in (0, 2):  # 0: 1.0 to libzmq. 2: 2.0 to the RFCs, 3.1 to libzmq. Nobody sends either.
+        raise ProtocolError(f"the peer speaks revision {revision} of ZMTP, and nobody does: 1 or 3 was expected")
+    if revision == 1:
+        return Version.V2_0
     if len(received) == _SIGNATURE + 1:
         return None
     return Version.V3_0 if revision == 3 and received[11] == 0 else Version.V3_1
 
 
 def parse_untrusted(received: bytes | bytearray) -> PeerGreeting | None:
-    """What the peer's greeting says; None while it is incomplete.
+    """What the peer's greeting says; None while it is incomplete, or if the peer is older than ZMTP 3.
 
     Padding, filler and the signature's other bits mean nothing, and as-server is not checked (RFC 23, libzmq).
 
     Raises:
-      ProtocolError: the peer does not speak ZMTP 3.
+      ProtocolError: the peer does not speak ZMTP.
     """
     version = detect_untrusted(received)
-    if version in (Version.V1_0, Version.V2_0):
-        # ZMTP 1.0 and 2.0 go on from here once they are built: another pair of decoder and encoder, no
-        # READY, and only if our mechanism is NULL (the downgrade rule of RFC 23 and 37).
-        raise ProtocolError(
-            f"the peer speaks ZMTP {version.value}, which trimq does not speak yet: ZMTP 3 was expected"
-            + (
-                f" (if it is a ZeroMQ peer at all: its first byte is 0x{received[0]:02x})"
-                if received[0] != 0xFF
-                else ""
-            )
-        )
-    if version is None or len(received) < _LENGTH:
+    if version is None or version in OLD or len(received) < _LENGTH:
         return None
     return PeerGreeting(version, bytes(received[12:32]), received[32] == 1)
 
@@ -120,7 +114,8 @@ class Greeting:
 
     Attributes:
       peer: the peer's greeting, once it is complete and agrees with ours.
-      rest: what came after it.
+      old: the peer's version, if it is older than ZMTP 3.
+      rest: what came after the greeting; all that came, if the peer is older.
     """
 
     def __init__(self, mechanism: str, *, as_server: bool, identity_length: int) -> None:
@@ -128,6 +123,7 @@ class Greeting:
         self._sent = 0
         self._received = bytearray()
         self.peer: PeerGreeting | None = None
+        self.old: Version | None = None
         self.rest = b""
 
     def begin(self) -> bytes:
@@ -135,10 +131,10 @@ class Greeting:
         return self._until(_SIGNATURE)
 
     def receive_untrusted(self, data: bytes) -> bytes:
-        """Takes bytes of the peer; returns what of our greeting may be sent now.
+        """Takes bytes of the peer; returns what of our greeting may be sent now. Not to be called again once `old` is set.
 
         Raises:
-          ProtocolError: no ZMTP 3, or another mechanism.
+          ProtocolError: no ZMTP, another mechanism, or a version that has none where ours is not NULL.
         """
         received = self._received
         received += data
@@ -150,7 +146,18 @@ class Greeting:
         except ProtocolError as error:
             error.reply = reply
             raise
-        if len(received) > _SIGNATURE:  # and the revision is 3 or more, as parse_untrusted has seen
+        version = detect_untrusted(received)
+        if version in OLD:
+            if self._ours[12:17] != b"NULL\0":  # the downgrade rule of RFC 23 and 37
+                raise ProtocolError(
+                    f"the peer speaks ZMTP {version.value}, which has no security: "
+                    f"{printable(self._ours[12:32].rstrip(bytes(1)))} was expected",
+                    reply=reply,
+                )
+            self.old = version
+            self.rest = bytes(received)
+            return reply
+        if len(received) > _SIGNATURE:
             reply += self._until(_LENGTH)
         if peer is not None:
             ours = self._ours[12:32]

@@ -39,7 +39,17 @@ async def check_socket_type(
 
     Checked is what holds for every type: that a cancelled call did nothing, who is served first, WouldBlock where there is
     nothing or no room, what is no message, what is copied, cancel points, checkpoints, options, SocketClosed and
-    ContextTerminated. Whom a message goes to, and what its frames mean, is the type's own.
+    ContextTerminated. Whom a message goes to, and what its frames mean, is the type's own. For one like Router::
+
+        class Routing(Conversation):
+            peer_options = {"routing_id": b"peer"}
+            waits_with = {"mandatory": True}  # it drops, unless it is told to wait
+
+            def message(self, text):
+                return [b"peer", text]
+
+
+        await check_socket_type(MyRouter, trimq.Dealer, Routing)
 
     Nothing else may run in the trio run meanwhile, since it waits until all tasks are blocked. A clause that waits has ten
     seconds by trio's clock; on the autojump clock, what hangs fails at once.

@@ -41,7 +41,7 @@ class Conversation:
     always_sendable: ClassVar[bool] = False
     """Whether ``wait_sendable`` returns at once also where ``send`` waits, since room depends on whom a message is for."""
     in_turn: ClassVar[bool] = False
-    """Whether the socket sends and receives in turn: then each pair of sockets is asked for one message only, and a
+    """Whether the socket sends and receives in turn. Then each pair of sockets is asked for one message only, and a
     second concurrent ``receive`` is to raise trio.BusyResourceError."""
     to_all: ClassVar[bool] = False
     """Whether a message goes to all peers; then there may be several, all with the same options."""
