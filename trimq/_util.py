@@ -20,7 +20,14 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 import trio
-from trio.lowlevel import Abort, checkpoint_if_cancelled, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    checkpoint_if_cancelled,
+    current_task,
+    enable_ki_protection,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from ._errors import NoIOThread
 
@@ -266,6 +273,7 @@ class _Sleeper:
             reschedule(self.task)
 
 
+@enable_ki_protection
 async def until(test: Callable[[], T | None], *bells: Bell, pace: Pace) -> T:
     """Waits until ``test()`` is true, looking again whenever one of the bells rings; returns what it gave.
 

@@ -310,7 +310,7 @@ class Receiving(Socket):
         """Takes the next message, and says whom it came from; otherwise as `receive`.
 
         Returns:
-          its frames, and the peer: over a connection that is gone by now, too.
+          its frames and the peer, also if the connection is gone by now.
         """
         await self._pace.checkpoint()
         body = self._take()

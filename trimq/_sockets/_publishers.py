@@ -322,10 +322,10 @@ class XPub(Publisher, Receiving):
             self._offer = self._publish_to_last
 
     def _publish_to_last(self, item: Body) -> bool:
-        if self._last is None:
+        last = self._last
+        if last is None or last.info is None:  # it has left: there is nobody whom the message would be for
             return self._publish(item)
         matched = self._topics.match(item if isinstance(item, bytes) else item[0])
-        last = self._last
         if last in matched and not self._publish_to(item, {last: None}):
             return False
         self._last = None
@@ -403,6 +403,7 @@ class XPub(Publisher, Receiving):
             # What was subscribed by hand goes without a word; what the peer asked for is told (libzmq.md 1.4).
             for topic in list(remote.topics):
                 self._topics.remove(topic, remote)
-            for topic in sorted(self._asked_for.pop(remote, ())):
+            for topic in sorted(self._asked_for.get(remote, ())):
                 self._tell(remote, topic, False)
+        self._asked_for.pop(remote, None)
         super()._forget_topics(remote)

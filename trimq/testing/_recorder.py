@@ -70,7 +70,7 @@ class Recording:
           times: whether each line begins with seconds since the recorder's first connection.
         """
         lines: list[tuple[int, str]] = []
-        for way in (_SENT, _RECEIVED):
+        for way, other in ((_SENT, _RECEIVED), (_RECEIVED, _SENT)):
             ends: list[tuple[int, int]] = []  # how many bytes there are after which note
             done = 0
             for number, note in enumerate(self._notes):
@@ -78,7 +78,7 @@ class Recording:
                     done += len(note.data)
                     ends.append((done, number))
             at = 0
-            for event in dissect(self._all(way)):
+            for event in dissect(self._all(way), self._all(other)):
                 while ends[at][0] < event.end:
                     at += 1
                 lines.append((ends[at][1], f"{way} {event.text}"))
@@ -208,8 +208,8 @@ def render(bytes_there: bytes = b"", bytes_back: bytes = b"") -> str:
       bytes_there: one direction from its first byte on, shown with ``>``.
       bytes_back: the other, shown with ``<`` below it: bytes do not say who spoke when.
     """
-    lines = [f"{_SENT} {event.text}" for event in dissect(bytes_there)]
-    lines += [f"{_RECEIVED} {event.text}" for event in dissect(bytes_back)]
+    lines = [f"{_SENT} {event.text}" for event in dissect(bytes_there, bytes_back)]
+    lines += [f"{_RECEIVED} {event.text}" for event in dissect(bytes_back, bytes_there)]
     return "\n".join(lines)
 
 
