@@ -23,7 +23,9 @@ from trio._core._ki import ki_protection_enabled
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trimq
+from trimq._abc import Site
 from trimq._options import Settings
+from trimq._transports._inproc import InprocTransport
 from trimq.testing import MemoryTransport
 
 PEER = "tcp://peer:1"
@@ -644,3 +646,16 @@ def test_a_generator_that_the_garbage_collector_closes(what: str) -> None:
     )
     assert done.returncode == 1
     assert "trio.TrioInternalError" in done.stderr
+
+
+async def test_a_transport_that_raises_as_the_block_is_left() -> None:
+    """Promise 4: a bug surfaces as itself, also one of a user's own transport, and the services end all the same."""
+
+    class Buggy(InprocTransport):
+        def release(self, address: str, site: Site) -> None:
+            raise KeyError(address)
+
+    with pytest.raises(KeyError):
+        async with trimq.open_context(transports=[Buggy()], linger=0.0) as context:
+            pull = context.socket(trimq.Pull)
+            pull.bind("inproc://a")

@@ -217,6 +217,9 @@ class Direct(ABC):
     A stream that does not is written with ``send_all``, one buffer after the other.
     """
 
+    hangs_up: bool = False
+    """Whether closing it may take from the peer what it has not read, even if nothing came from there."""
+
     @abstractmethod
     def send_now(self, buffers: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
         """Writes what can be written at once; returns what is left of the buffers.

@@ -11,6 +11,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ._abc import StreamTransport
 from ._endpoint import Endpoint, EndpointState
+from ._errors import ProtocolError
 from ._monitor import ConnectDelayed, Connected, ConnectFailed, ConnectRetried, Event, GaveUp
 from ._options import Settings
 from ._remote import Remote
@@ -68,9 +69,10 @@ class Dialer:
         settings = self._settings
         interval = settings.reconnect_interval
         deadline = trio.current_time() + settings.give_up_after
+        cause: Exception | None = None
         while True:
             self._linked = False
-            cause = await self._attempt(deadline)
+            cause = await self._attempt(deadline, cause)
             if self._remote.outbox.ended and (not len(self._remote.outbox) or settings.immediate):
                 return
             assert cause is not None
@@ -79,8 +81,7 @@ class Dialer:
                 if not is_fault(cause):
                     interval = settings.reconnect_interval
             if self._gives_up(cause, deadline):
-                self._endpoint._enter(EndpointState.LOST, cause, fault=is_fault(cause))
-                self._tell_listeners(GaveUp(str(self._endpoint), cause))
+                self._give_up(cause)
                 return
             if settings.immediate and self._remote.attached:
                 self._drop_remote()
@@ -92,7 +93,14 @@ class Dialer:
             )
             self._tell_listeners(ConnectRetried(str(self._endpoint), cause, delay))
             await trio.sleep(delay)
+            if trio.current_time() >= deadline:
+                self._give_up(cause)
+                return
             interval = min(2 * interval, max(settings.reconnect_interval_max, settings.reconnect_interval))
+
+    def _give_up(self, cause: Exception) -> None:
+        self._endpoint._enter(EndpointState.LOST, cause, fault=is_fault(cause))
+        self._tell_listeners(GaveUp(str(self._endpoint), cause))
 
     def _delay(self, interval: float) -> float:
         if self._settings.libzmq and self._settings.reconnect_interval_max > self._settings.reconnect_interval:
@@ -110,12 +118,17 @@ class Dialer:
             return True
         if self._failed_in_handshake and "handshake" in settings.reconnect_stop:
             return True
-        if settings.libzmq and is_fault(cause):
+        if settings.libzmq and isinstance(cause, ProtocolError) and not cause.hung_up:
             return True
         return "refused" in settings.reconnect_stop and _is_refused(cause)
 
-    async def _attempt(self, deadline: float) -> Exception | None:
-        """One attempt, and the connection it may give; returns why that is over, None if it was ended from here."""
+    async def _attempt(self, deadline: float, before: Exception | None) -> Exception | None:
+        """One attempt, and the connection it may give; returns why that is over, None if it was ended from here.
+
+        Args:
+          deadline: when the endpoint gives up.
+          before: why the attempt before failed.
+        """
         endpoint, transport = self._endpoint, self._transport
         self._failed_in_handshake = False
         stream = None
@@ -134,6 +147,7 @@ class Dialer:
         if stream is None:
             limit = min(self._settings.connect_timeout, self._settings.give_up_after)
             late = TimeoutError(f"no connection to {endpoint} within {limit} s")
+            late.__cause__ = before
             self._tell_listeners(ConnectFailed(str(endpoint), late))
             return late
         self._tell_listeners(Connected(str(endpoint)))

@@ -196,10 +196,12 @@ class ProtocolError(ZMQError):
     Args:
       message: what was expected and what came.
       reply: bytes the peer should still get before the connection closes (an ERROR command).
+      hung_up: the peer closed the connection during the handshake, and said nothing.
     """
 
     _number = errno.EPROTO
 
-    def __init__(self, message: str, number: int | None = None, *, reply: bytes = b"") -> None:
+    def __init__(self, message: str, number: int | None = None, *, reply: bytes = b"", hung_up: bool = False) -> None:
         super().__init__(message, number)
-        self.reply = reply
+        self.reply: bytes = reply
+        self.hung_up: bool = hung_up

@@ -26,7 +26,8 @@ def _size(item: Any) -> int:
         item = item.item
     if isinstance(item, Subscription):
         return len(item.topic)
-    return len(item) if isinstance(item, bytes) else sum(map(len, item))
+    # An empty frame is not nothing: a peer could send them without end.
+    return len(item) or 1 if isinstance(item, bytes) else sum(len(frame) or 1 for frame in item)
 
 
 class Latest(deque[Any]):
@@ -99,7 +100,7 @@ class _Measuring(Pipe):
 
     @property
     def room(self) -> int:
-        """How many more messages may be put: few, for how large they are is not known before."""
+        """How many more messages may be put by who has them already: few, for they may be large."""
         queue = self.queue
         count = len(queue) + self.held
         most = super().room
@@ -108,6 +109,11 @@ class _Measuring(Pipe):
             average = size / count if count else 1024
             most = min(most, _FEW if size + _FEW * average < queue.limit else 1)
         return most
+
+    @property
+    def sure_room(self) -> int:
+        """Whether there is room for one message, as 1 or less: how large it is does not matter, but for the next one."""
+        return min(1, self.room)
 
     def hold(self, limit: int) -> list[Item]:
         queue = self.queue

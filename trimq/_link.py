@@ -38,7 +38,7 @@ _GOODBYE = 0.5  # seconds
 # libzmq closes without a word where it should say ERROR (RFC 37).
 _HANGS_UP = (
     "the peer closed the connection during the handshake: it may want another security mechanism, "
-    "or have no use for this socket type, or have just ended"
+    "have no use for this socket type, not let in this address, hold as many connections as it takes, or have just ended"
 )
 
 
@@ -83,9 +83,9 @@ class Link:
                 try:
                     data = await self._stream.receive_some(_SMALLEST_READ)
                 except (OSError, trio.BrokenResourceError) as error:
-                    raise ProtocolError(_HANGS_UP) from error
+                    raise ProtocolError(_HANGS_UP, hung_up=True) from error
                 if not data:
-                    raise ProtocolError(_HANGS_UP)
+                    raise ProtocolError(_HANGS_UP, hung_up=True)
                 await self._send([wire.handshake_untrusted(bytes(data))])
         except ProtocolError as error:
             if error.reply:
@@ -295,9 +295,11 @@ class Link:
         """Lets the peer read all that was written.
 
         Closing a TCP connection while the peer still sends would reset it, and take from the peer what it has not got
-        yet. So the peer is told that we are done, and our reader goes on until it has closed, too.
+        yet. So the peer is told that we are done, and our reader goes on until it has closed, too. (A Unix socket that
+        is closed at the other end is at its end for libzmq at once, if it stands at its high-water mark.)
         """
-        if self._received and isinstance(self._stream, trio.abc.HalfCloseableStream):
+        hangs_up = self._direct is not None and self._direct.hangs_up
+        if (self._received or hangs_up) and isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
             await trio.sleep(_GOODBYE)  # the reader ends it as soon as the peer has closed
 

@@ -169,7 +169,7 @@ class HandshakeFailed(_Failure):
     @property
     def code(self) -> int:  # type: ignore[override]
         """See above."""
-        return 0x2000 if isinstance(self.cause, ProtocolError) else 0x0800
+        return 0x2000 if isinstance(self.cause, ProtocolError) and not self.cause.hung_up else 0x0800
 
 
 @attrs.frozen

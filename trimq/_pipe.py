@@ -85,6 +85,11 @@ class Pipe:
         return int(self.hwm) - len(self.queue) - self.held
 
     @property
+    def sure_room(self) -> int:
+        """The same, whatever their size."""
+        return self.room
+
+    @property
     def put_ever(self) -> int:
         """How many messages were put, ever."""
         return self.passed + self.ahead + len(self.queue) + self.held

@@ -78,7 +78,7 @@ class RoundRobin:
     def room(self) -> int:
         """How many messages may be offered now without being refused (no more than the next peer takes)."""
         remote = self._next()
-        return 0 if remote is None else remote.outbox.room
+        return 0 if remote is None else remote.outbox.sure_room
 
     def send(self, item: Body) -> Remote | None:
         """Queues the message; returns the peer it goes to, or None if no peer has room."""
@@ -232,7 +232,7 @@ class FanOut:
     @staticmethod
     def room(remotes: Iterable[Remote]) -> int:
         """How many messages find room at each of these, whoever gets them."""
-        return min((remote.outbox.room for remote in remotes), default=UNLIMITED)
+        return min((remote.outbox.sure_room for remote in remotes), default=UNLIMITED)
 
     @staticmethod
     def spread(item: Body, remotes: Iterable[Remote], many: bool) -> None:

@@ -36,7 +36,7 @@ HWM = 1000
 
 ROUNDS = 5
 QUICK = 10  # --quick divides the counts by this
-PATIENCE = 300  # seconds until an end that says nothing is given up
+PATIENCE = 120  # seconds until an end that says nothing is given up
 HERE = Path(__file__).parent
 
 End = Callable[[str, dict[str, Any]], None]

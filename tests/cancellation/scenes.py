@@ -311,10 +311,6 @@ async def request(context: trimq.Context, address: str) -> Scene:
     socket, peer = context.socket(trimq.Req), context.socket(trimq.Rep)
     await joined(socket, peer, address)
 
-    async def call() -> Any:
-        await socket.send(b"question")
-        return await socket.receive()
-
     def arrive() -> None:
         peer.receive_nowait()
         peer.send_nowait(MINE)
@@ -322,6 +318,17 @@ async def request(context: trimq.Context, address: str) -> Scene:
     async def unblock() -> None:
         await peer.receive()
         await peer.send(MINE)
+
+    return Scene(socket, lambda: socket.request(b"question"), unblock, arrive=arrive)
+
+
+async def receive_from(context: trimq.Context, address: str) -> Scene:
+    """A receive that also says from whom."""
+    socket, unblock, arrive = await _receiving(trimq.Pull, trimq.Push, context, address)
+
+    async def call() -> Any:
+        message, _ = await socket.receive_from()
+        return message
 
     return Scene(socket, call, unblock, arrive=arrive)
 
@@ -358,6 +365,7 @@ RECEIVE = {
     "Req.receive_many": receive_many(trimq.Req, trimq.Router),
     "Rep.receive_many": receive_many(trimq.Rep, trimq.Req),
     "Stream.receive_many": receive_many(trimq.Stream, trimq.Stream),
+    "Pull.receive_from": receive_from,
     "async for Pull": async_for(trimq.Pull, trimq.Push),
     "async for Sub": async_for(trimq.Sub, trimq.Pub),
 }

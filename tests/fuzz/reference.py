@@ -52,6 +52,24 @@ def read_frame(data: bytes) -> Frame | None:
     return Frame(data[0], size, body if len(body) == size else None, data[start + size :])
 
 
+def read_old_frame(data: bytes) -> Frame | None:
+    """The frame of ZMTP 1.0 that the bytes begin with (wire.md 2.2); None if there is no header with its flags."""
+    if not data:
+        return None
+    if data[0] == 0xFF:
+        length, start = data[1:9], 9
+        if len(data) < 10:
+            return None
+    else:
+        length, start = data[:1], 1
+    size = int.from_bytes(length, "big")
+    if size == 0:
+        raise Bad
+    body = data[start + 1 : start + size]
+    whole = len(data) >= start + size
+    return Frame(data[start] if whole else 0, size - 1, body if whole else None, data[start + size :])
+
+
 def split_command(body: bytes) -> tuple[bytes, bytes]:
     """Name and data of a command (wire.md 1.4)."""
     if not body or body[0] == 0 or body[0] > len(body) - 1:
@@ -107,8 +125,28 @@ class Traffic:
     """The body of the last PONG due."""
 
 
-def traffic(data: bytes, *, publishes: bool, max_message_size: float) -> Traffic:
-    """All that a peer sent after its READY (wire.md 1.3, 1.4; section 9 rows 40 to 53)."""
+def old_traffic(data: bytes, *, publishes: bool, max_message_size: float) -> Traffic:
+    """All that a peer of ZMTP 1.0 sent after its identity (wire.md 2.2); its subscribers get everything."""
+    result = Traffic([Subscription(b"", True)] if publishes else [])
+    frames: list[bytes] = []
+    try:
+        while (frame := read_old_frame(data)) is not None:
+            if frame.size > min(max_message_size, 2**63 - 1):
+                raise Bad
+            if frame.body is None:
+                break
+            data = frame.rest
+            frames.append(frame.body)
+            if not frame.flags & 1:
+                result.items.append(frames if len(frames) > 1 else frames[0])
+                frames = []
+    except Bad:
+        result.bad = True
+    return result
+
+
+def traffic(data: bytes, *, publishes: bool, max_message_size: float, commands: bool = True) -> Traffic:
+    """All that a peer sent after its READY (wire.md 1.3, 1.4; section 9 rows 40 to 53), or in 2.0 after its identity."""
     result = Traffic()
     frames: list[bytes] = []
     try:
@@ -122,6 +160,8 @@ def traffic(data: bytes, *, publishes: bool, max_message_size: float) -> Traffic
                 break
             data = frame.rest
             if frame.flags & 4:
+                if not commands:
+                    raise Bad
                 _command(frame.body, result, publishes)
                 continue
             frames.append(frame.body)
@@ -145,13 +185,19 @@ def _command(body: bytes, result: Traffic, publishes: bool) -> None:
 
 @attrs.define
 class Opening:
-    """What a stream's beginning means to a NULL peer of ZMTP 3."""
+    """What a stream's beginning means to a NULL peer."""
 
     sent: int = 10
     """How many bytes of our greeting are due (wire.md 1.2)."""
     greeted: bool = False
-    """The greeting is complete and agrees: our READY is due."""
+    """The greeting of ZMTP 3 is complete and agrees: our READY is due."""
     bad: bool = False
+    old: str = ""
+    """``"1.0"`` or ``"2.0"`` as soon as the peer is known to be that old."""
+    number: int | None = None
+    """The socket type of a peer of ZMTP 2.0, by its number."""
+    identity: bytes | None = None
+    """Of a peer of ZMTP 1.0 or 2.0, complete."""
     ready: dict[bytes, bytes] | None = None
     """The properties of the peer's READY."""
     minor: int = 1
@@ -159,7 +205,7 @@ class Opening:
 
 
 def opening(data: bytes) -> Opening:
-    """A peer's greeting and READY (wire.md 1.1, 1.2, 1.5; section 9 rows 1 to 39)."""
+    """A peer's greeting, and its READY or its identity (wire.md 1.1, 1.2, 1.5, 2; section 9 rows 1 to 39)."""
     result = Opening()
     try:
         _opening(data, result)
@@ -169,17 +215,34 @@ def opening(data: bytes) -> Opening:
 
 
 def _opening(data: bytes, result: Opening) -> None:
-    if data and data[0] != 0xFF:
-        raise Bad  # ZMTP 1.0 or nothing at all
+    if not data:
+        return
+    if data[0] != 0xFF:
+        if data[0] == 0:
+            raise Bad
+        result.old = "1.0"
+        if len(data) > 1 and data[1] != 0:
+            raise Bad  # no identity frame of ours to be: HTTP, TLS
+        _old_identity(data, result)
+        return
     if len(data) < 10:
         return
     if data[9] % 2 == 0:
-        raise Bad
+        if not 1 <= int.from_bytes(data[1:9], "big") <= 256:
+            raise Bad
+        result.old = "1.0"
+        _old_identity(data, result)
+        return
     result.sent = 11
     if len(data) < 11:
         return
-    if data[10] < 3:
+    if data[10] in (0, 2):
         raise Bad
+    if data[10] == 1:
+        result.old = "2.0"
+        if len(data) >= 14:
+            _number_and_identity(data[11:], result)
+        return
     result.sent = 64
     if len(data) < 64:
         return
@@ -199,3 +262,27 @@ def _opening(data: bytes, result: Opening) -> None:
         raise Bad
     result.ready = metadata(properties)
     result.rest = frame.rest
+
+
+def _old_identity(data: bytes, result: Opening) -> None:
+    frame = read_old_frame(data)
+    if frame is None or frame.body is None:
+        return
+    _meet(frame, result)
+
+
+def _number_and_identity(data: bytes, result: Opening) -> None:
+    result.number = data[0]
+    frame = read_frame(data[1:])
+    if data[0] > 10 or data[1] != 0:
+        raise Bad
+    if frame is None or frame.body is None:
+        return
+    _meet(frame, result)
+
+
+def _meet(frame: Frame, result: Opening) -> None:
+    assert frame.body is not None
+    if frame.body[:1] == b"\0":
+        raise Bad
+    result.identity, result.rest = frame.body, frame.rest

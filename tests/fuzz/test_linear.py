@@ -27,11 +27,11 @@ from trimq._wire._commands import metadata_untrusted
 N = 2000
 
 
-def traffic(unit: bytes, step: int, limit: int, count: int) -> None:
+def traffic(unit: bytes, step: int, limit: int, count: int, start: bytes = helpers.G + helpers.R) -> None:
     """So many of it after a handshake, in reads of so many bytes."""
     wire = helpers.connection("XPUB", ["DEALER"], publishes=True)
     wire.begin()
-    wire.handshake_untrusted(helpers.G + helpers.R)
+    wire.handshake_untrusted(start)
     data = unit * count
     items: list[Item] = []
     for at in range(0, len(data), step):
@@ -95,12 +95,18 @@ UNITS = {
     "mixed": b"\x00\x01a\x01\x01a\x00\x01b\x04\x04\x03FOO" + helpers.frame(b"z" * 300),
     "broken runs": b"\x00\x01a" * 33 + b"\x00\x02ab" * 33,
 }
+OLD = b"\2\1a\2\0b\xff" + (3).to_bytes(8, "big") + b"\0cd"
 CASES: dict[str, tuple[Callable[[int], None], int]] = {
     **{
         f"{name}, reads of {step}, {limit} at a time": (partial(traffic, unit, step, limit), N)
         for name, unit in UNITS.items()
         for step, limit in ((1 << 30, 1000), (7, 3), (1 << 30, 1))
     },
+    **{
+        f"ZMTP 1.0, reads of {step}, {limit} at a time": (partial(traffic, OLD, step, limit, start=b"\1\0"), N)
+        for step, limit in ((1 << 30, 1000), (7, 3), (1 << 30, 1))
+    },
+    "one frame of ZMTP 1.0": (lambda n: traffic(b"\xff" + n.to_bytes(8, "big") + bytes(n), 1, 10, 1, b"\1\0"), 20_000),
     "trickle": (trickle, 8000),
     "properties": (properties, 1000),
     "two long topics": (

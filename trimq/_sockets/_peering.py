@@ -253,6 +253,8 @@ class Peering:
 
     def _attach(self, remote: Remote) -> None:
         """The remote takes part in routing: a dialled one from `connect` on, an accepted one once it is linked."""
+        if remote.partner is None:  # the marks may have changed since; a join sets them itself
+            self._set_marks(remote)
         remote.attached = True
         self._remotes[remote] = None
         if not self._closed and not remote.retired:

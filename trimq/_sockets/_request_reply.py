@@ -156,9 +156,10 @@ class Req(Identified, Balancing, Receiving):
         patience = interval("retry_after", retry_after)
         if count and patience == math.inf:
             raise ValueError("retries need retry_after: after how many seconds without a reply to ask again")
+        item = self._pack(message)
+        await self._pace.checkpoint()
         if self._requesting or self._receivers:
             raise trio.BusyResourceError("another task awaits a reply on this socket already")
-        item = self._pack(message)
         self._check_open()
         if self._awaiting and not self.relaxed:
             raise StateError("this Req awaits a reply: receive it before the next request, or set relaxed=True")

@@ -85,7 +85,10 @@ class Subscriber(FairQueued):
         """Waits until the peers that are there now have read all subscriptions made before.
 
         A peer that is trimq has then applied them: what it sends from now on arrives. libzmq answers before its program's
-        next call has applied them, so that there it only makes the gap small; there, ask for a welcome message.
+        next call has applied them, so that there it only makes the gap small; the docs have a way for that.
+
+        The answers come behind the messages that a peer has sent before: receive meanwhile, for they are not read while
+        this socket's own queue is full.
 
         Returns:
           whether all of them have. A peer that goes away meanwhile has not, nor has one that cannot say so (ZMTP 3.0).
@@ -95,8 +98,8 @@ class Subscriber(FairQueued):
 
         A cancellation leaves no trace.
         """
-        self._check_open()
         await self._pace.checkpoint()
+        self._check_open()
         answers: list[bool] = []
 
         async def ask(confirm: Callable[[], Awaitable[bool]]) -> None:

@@ -37,6 +37,8 @@ class IpcTransport(StreamTransport):
     ``backlog``; the others are about TCP, IP and network devices.
     """
 
+    connects_slowly = False
+
     @property
     def scheme(self) -> str:
         """``ipc``."""

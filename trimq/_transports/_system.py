@@ -36,7 +36,8 @@ class SystemStream(trio.abc.HalfCloseableStream, Direct):
         self.socket = sock
         self.socket.setblocking(False)
         self._ended = False
-        if sock.family != getattr(socket, "AF_UNIX", None):
+        self.hangs_up = sock.family == getattr(socket, "AF_UNIX", None)
+        if not self.hangs_up:
             with suppress(OSError):  # some systems refuse once the peer has closed; reading will tell
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
