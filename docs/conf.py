@@ -56,7 +56,7 @@ def _find_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: E
     while parts and parts[0].startswith("_"):
         del parts[0]
     domain = env.domains["py"]
-    for module in ("trimq", "trimq.abc", "trimq.wire", "trimq.testing"):
+    for module in ("trimq", "trimq.abc", "trimq.wire", "trimq.events", "trimq.testing"):
         public = ".".join([module, *parts])
         if public in domain.objects:
             return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, text)

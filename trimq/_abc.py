@@ -206,7 +206,7 @@ class Wire(ABC):
 
         Args:
           ttl: seconds after which the peer may take us for dead if it hears nothing; 0 for none.
-          context: up to 16 bytes that come back in the PONG, and are handed to `on_pong` then.
+          context: up to 16 bytes that come back in the PONG, and are handed to ``on_pong`` then.
         """
         return b""
 

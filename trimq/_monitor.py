@@ -59,7 +59,7 @@ class Event:
 
     @property
     def value(self) -> int:
-        """What libzmq has as the event's value, where that means anything here: an errno, or milliseconds."""
+        """An errno or milliseconds, as libzmq has it, and 0 where that would mean nothing here."""
         return 0
 
 

@@ -188,7 +188,7 @@ class Socket(Peering, trio.abc.AsyncResource):
 
         Args:
           limit: how many events may wait for this listener. One that is slower misses the events after them, and is told
-            how many: see `trimq.Missed <Missed>`.
+            how many: see `Missed <trimq.events.Missed>`.
 
         Raises:
           ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.

@@ -171,9 +171,10 @@ class Sub(Conflating, Subscriber, trio.abc.ReceiveChannel[Message]):
     def _option_set(self, name: str) -> None:
         super()._option_set(name)
         if name == "invert_matching":
-            for remote in self._remotes:
+            for remote in (*self._remotes, *self._fair.sources()):
                 assert isinstance(remote.inbox, FilteredPipe)
                 self._set_filter(remote.inbox)
+            self._refilter()  # what waits is looked at again, as in libzmq
 
     @enable_ki_protection
     def unsubscribe(self, topic: bytes) -> None:
