@@ -112,6 +112,9 @@ class PeerSocket:
         """Binds; returns the resolved endpoint. An address that is about to be free is waited for."""
         return str(await self._call("bind", endpoint=endpoint))
 
+    async def unbind(self, endpoint: object) -> None:
+        await self._call("unbind", endpoint=str(endpoint))
+
     async def connect(self, endpoint: object) -> None:
         await self._call("connect", endpoint=str(endpoint))
 
@@ -131,6 +134,15 @@ class PeerSocket:
         """Like `receive`; None if nothing comes in so many seconds."""
         frames = await self._call("receive", timeout=None if seconds is None else int(seconds * 1000))
         return None if frames is None else [frame.encode("latin-1") for frame in frames]
+
+    async def receive_with(self, *properties: str) -> tuple[list[bytes], list[str | None]]:
+        """A message, and these properties of it (zmq_msg_gets); None for one that there is not."""
+        frames, values = await self._call("receive_with", properties=properties)
+        return [frame.encode("latin-1") for frame in frames], values
+
+    async def fill(self, most: int, prefix: Sequence[bytes] = ()) -> int:
+        """Sends b"0", b"1", ... until there is no room; returns how many were sent, ``most`` at most."""
+        return int(await self._call("fill", most=most, prefix=[_text(frame) for frame in prefix]))
 
     async def exchange(
         self,
@@ -188,6 +200,14 @@ class PeerSocket:
         """Waits for one of libzmq's events (``"DISCONNECTED"``); None if there is none for so many seconds."""
         event: str | None = await self._call("wait_event", events=events, timeout=int(seconds * 1000))
         return event
+
+    async def events(self, last: str, count: int = 1) -> list[tuple[str, int, str]]:
+        """libzmq's events since those heard before, up to the ``count``-th of this name: name, value, address."""
+        return [(name, value, where) for name, value, where in await self._call("events", last=last, count=count)]
+
+    async def close_listened_to(self) -> list[tuple[str, int, str]]:
+        """Closes it while it is still listened to; returns the rest of its events, up to MONITOR_STOPPED."""
+        return [(name, value, where) for name, value, where in await self._call("close_listened_to")]
 
     async def close(self, linger: int = 0) -> None:
         """Closes; what is queued may take so many milliseconds."""

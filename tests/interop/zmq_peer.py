@@ -109,6 +109,17 @@ class Driver:
                     raise
         return str(socket.get_string(self.zmq.LAST_ENDPOINT)).rstrip("\0")
 
+    def do_try_bind(self, name: str, endpoint: str) -> int:
+        """Binds where that fails; returns the errno."""
+        try:
+            self.sockets[name].bind(endpoint)
+        except self.zmq.ZMQError as error:
+            return int(error.errno or 0)
+        return 0
+
+    def do_unbind(self, name: str, endpoint: str) -> None:
+        self.sockets[name].unbind(endpoint)
+
     def do_connect(self, name: str, endpoint: str) -> None:
         self.sockets[name].connect(endpoint)
 
@@ -124,6 +135,27 @@ class Driver:
         if timeout is not None and not socket.poll(timeout):
             return None
         return [frame.decode("latin-1") for frame in socket.recv_multipart()]
+
+    def do_receive_with(self, name: str, properties: list[str]) -> list[Any]:
+        """A message, and its first frame's properties (zmq_msg_gets); None for one that there is not."""
+        frames = self.sockets[name].recv_multipart(copy=False)
+        values: list[str | None] = []
+        for key in properties:
+            try:
+                values.append(str(frames[0].get(key)))
+            except self.zmq.ZMQError:
+                values.append(None)
+        return [[frame.bytes.decode("latin-1") for frame in frames], values]
+
+    def do_fill(self, name: str, most: int, prefix: list[str]) -> int:
+        """Sends numbers until there is no room, or ``most`` are sent; returns how many were."""
+        head = [frame.encode("latin-1") for frame in prefix]
+        for number in range(most):
+            try:
+                self.sockets[name].send_multipart([*head, b"%d" % number], self.zmq.DONTWAIT)
+            except self.zmq.Again:
+                return number
+        return most
 
     def do_exchange(
         self, name: str, seed: str, shapes: list[list[int]], count: int, prefix: list[str], strip: int
@@ -184,6 +216,34 @@ class Driver:
                     return wanted[event]
             self.sockets[name].get(self.zmq.EVENTS)
         return None
+
+    def do_events(self, name: str, last: str, count: int) -> list[list[Any]]:
+        """The events up to the one that is the ``count``-th of this name: names, values, addresses."""
+        names = {
+            int(getattr(self.zmq, key)): key.removeprefix("EVENT_")
+            for key in dir(self.zmq)
+            if key.startswith("EVENT_") and "ALL" not in key
+        }
+        monitor = self.monitors[name]
+        found: list[list[Any]] = []
+        deadline = time.monotonic() + PATIENCE / 1000
+        while sum(event[0] == last for event in found) < count:
+            if monitor.poll(10):
+                event = self.read_event(monitor)
+                found.append([names[event["event"]], event["value"], event["endpoint"].decode()])
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"no {last} after {found}")
+            elif name in self.sockets:
+                self.sockets[name].get(self.zmq.EVENTS)
+        return found
+
+    def do_close_listened_to(self, name: str) -> list[list[Any]]:
+        """Closes the socket first, and gives the events up to the last one."""
+        self.sockets.pop(name).close(linger=0)
+        try:
+            return self.do_events(name, "MONITOR_STOPPED", 1)
+        finally:
+            self.monitors.pop(name).close(linger=0)
 
     def do_close(self, name: str, linger: int) -> None:
         monitor = self.monitors.pop(name, None)
