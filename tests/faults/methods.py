@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "send_nowait": ([b"to", b"body"],),
     "send_many": ([[b"to", b"body"]],),
     "request": (b"question",),
+    "disconnect_peer": (trimq.PeerInfo("PUSH"),),
     "subscribe": (b"topic",),
     "unsubscribe": (b"topic",),
 }
@@ -37,6 +38,7 @@ def every_use(context: trimq.Context) -> dict[str, Callable[[], Any]]:
     uses: dict[str, Callable[[], Any]] = {
         "Context.socket": lambda: context.socket(trimq.Pull),
         "Context.shutdown": context.shutdown,
+        "Context.statistics": context.statistics,
     }
     listed = {name.partition(".")[2] for name in uses}
     assert listed == {name for name in vars(trimq.Context) if not name.startswith("_")}, "Context has more"
