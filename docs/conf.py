@@ -63,6 +63,32 @@ def _find_public(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: E
     return None
 
 
+def _name_messages(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None] | None:
+    """Says what a type's messages are, where its verbs are generic."""
+    kind = getattr(trimq, name.split(".")[1], None) if name.count(".") > 1 else None
+    if not isinstance(kind, type) or not issubclass(kind, trimq.Socket):
+        return None
+
+    def named(text: str | None) -> str | None:
+        if text is not None:
+            for place, variable in enumerate(("Received_co", "Sent_contra")):
+                text = re.sub(rf"\b{variable}\b", _MESSAGES.get(kind._form, _MESSAGES["frames"])[place], text)
+        return text
+
+    return named(signature), named(returned)
+
+
+_MESSAGES = {
+    "frames": ("Message", "MessageLike"),
+    "frame": ("Message", "Frame"),
+    "routed": ("RoutedMessage", "RoutedMessage"),
+    "group": ("GroupMessage", "GroupMessage"),
+}
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
     app.connect("missing-reference", _find_public)
+    app.connect("autodoc-process-signature", _name_messages)

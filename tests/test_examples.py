@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def test_the_examples_are_there() -> None:
         *("hello_client", "hello_server", "router_broker"),
         *("weather_publisher", "weather_subscriber"),
         *("ventilator", "worker", "sink"),
+        *("announcer", "listener"),  # issue 7
     }
 
 
@@ -97,3 +99,16 @@ async def test_pipeline(anywhere: str) -> None:
     assert summary.startswith("20 results in ")
     assert sorted(int(result.partition(" = ")[0]) for result in results) == list(range(10**9, 10**9 + 20))
     assert "1000000000 = 2 * 2 * 2 * 2 * 2 * 2 * 2 * 2 * 2 * 5 * 5 * 5 * 5 * 5 * 5 * 5 * 5 * 5" in results
+
+
+async def test_announcer() -> None:
+    """Two listeners hear the same, each its own group and nothing else; the announcer knows of neither."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        endpoint = f"udp://127.0.0.1;239.255.7.10:{sock.getsockname()[1]}"
+    async with example("listener", endpoint, "time", 2) as one, example("listener", endpoint, "seconds", 2) as other:
+        assert await one.line() == await other.line() == f"listening at {endpoint}"
+        async with example("announcer", endpoint, 2) as announcer:
+            assert [line.partition(": ")[0] for line in await one.rest()] == ["time"] * 2
+            assert [line.partition(": ")[0] for line in await other.rest()] == ["seconds"] * 2
+            assert await announcer.rest() == []

@@ -22,6 +22,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_errors", "_version"),
     ("_options", "_zmq_options", "_address", "_message", "_util"),
     ("_abc",),
+    ("_abc_datagrams",),
     ("_wire",),
     ("_mechanisms",),
     ("_pipe",),
@@ -37,7 +38,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_sockets",),
     # where they meet
     ("_session",),
-    ("_dialer", "_acceptor", "_join"),
+    ("_dialer", "_acceptor", "_join", "_datagrams"),
     ("_context",),
     # on top
     ("_proxy", "_auth"),

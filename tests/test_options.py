@@ -61,7 +61,8 @@ def test_settings_have_the_sockets_defaults() -> None:
     """What a connection takes along is, by default, what a new socket would say."""
     defaults = Settings()
     for name in Settings.__annotations__.keys() - {"libzmq"}:
-        assert getattr(defaults, name) == getattr(trimq.Socket, name).default, name
+        owner = trimq.Socket if hasattr(trimq.Socket, name) else trimq.Radio  # those for multicast
+        assert getattr(defaults, name) == getattr(owner, name).default, name
 
 
 OTHERS: dict[str, Any] = {
@@ -74,6 +75,7 @@ OTHERS: dict[str, Any] = {
     **dict.fromkeys(["heartbeat_timeout", "tcp_keepalive_idle", "tcp_keepalive_interval", "tcp_user_timeout"], 7.0),
     **dict.fromkeys(["send_buffer", "receive_buffer", "tcp_keepalive_count", "ipc_mode", "tos", "priority"], 7),
     "busy_poll": 7.0,
+    "notify_peers": {"connect"},
 }
 
 
@@ -94,7 +96,7 @@ async def test_options_can_be_given_read_and_set(kind: type[trimq.Socket]) -> No
 
 @jumping
 async def test_defaults() -> None:
-    """libzmq's defaults, but for what design 2 lists: marks 1000, linger for ever, and 0 for Sub and XSub (1.4)."""
+    """libzmq's defaults, but for what design 2 lists: marks 1000, linger for ever, and 0 for Sub, XSub and Dish (1.4)."""
     async with trimq.open_context() as ctx:
         push = ctx.socket(trimq.Push)
         assert (push.send_hwm, push.receive_hwm) == (1000, 1000)
@@ -102,7 +104,7 @@ async def test_defaults() -> None:
         assert (push.ipv6, push.tcp_keepalive, push.immediate) == (True, True, False)
         assert (push.backlog, push.handshake_timeout, push.reconnect_interval) == (100, 30, 0.1)
         for kind in ALL_TYPES:
-            assert ctx.socket(kind).linger == (0 if kind in (trimq.Sub, trimq.XSub) else math.inf)
+            assert ctx.socket(kind).linger == (0 if kind in (trimq.Sub, trimq.XSub, trimq.Dish) else math.inf)
 
 
 @jumping

@@ -25,14 +25,20 @@ from ._errors import (
     StateError,
     ZMQError,
 )
-from ._message import Frame, Message, MessageLike
+from ._message import Frame, GroupMessage, Message, MessageLike, RoutedMessage
 from ._proxy import ProxyHandle, ProxyStatistics, ProxyTraffic, proxy
+from ._sockets._channel import Channel
+from ._sockets._client_server import Client, Server
 from ._sockets._dealer_router import Dealer, Router
+from ._sockets._dgram import Dgram
 from ._sockets._flow import wait_any
 from ._sockets._pair import Pair
+from ._sockets._peer import Peer
 from ._sockets._pipeline import Pull, Push
 from ._sockets._publishers import Pub, XPub
+from ._sockets._radio_dish import Dish, Radio
 from ._sockets._request_reply import Rep, Req
+from ._sockets._scatter_gather import Gather, Scatter
 from ._sockets._socket import Socket
 from ._sockets._stream import Stream
 from ._sockets._subscribers import Sub, XSub
@@ -43,13 +49,19 @@ from ._version import __version__
 __all__ = [
     "AddressInUse",
     "AddressNotAvailable",
+    "Channel",
+    "Client",
     "Context",
     "ContextStatistics",
     "ContextTerminated",
     "Dealer",
+    "Dgram",
+    "Dish",
     "Endpoint",
     "EndpointState",
     "Frame",
+    "Gather",
+    "GroupMessage",
     "HostUnreachable",
     "IncompatibleProtocol",
     "InvalidEndpoint",
@@ -59,6 +71,7 @@ __all__ = [
     "NoIOThread",
     "NoSuchDevice",
     "Pair",
+    "Peer",
     "PeerInfo",
     "PeerStatistics",
     "ProtocolError",
@@ -69,9 +82,13 @@ __all__ = [
     "Pub",
     "Pull",
     "Push",
+    "Radio",
     "Rep",
     "Req",
+    "RoutedMessage",
     "Router",
+    "Scatter",
+    "Server",
     "Socket",
     "SocketClosed",
     "SocketStatistics",

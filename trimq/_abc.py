@@ -273,7 +273,7 @@ class Listener(ABC):
 
 
 class Transport(ABC):
-    """A scheme of endpoints. Implement `StreamTransport`, or `JoinTransport` for peers in the same context."""
+    """A scheme of endpoints. Implement `StreamTransport`, `DatagramTransport`, or `JoinTransport`: peers of one context."""
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What an endpoint's text means: scheme and address, which schemes carry which types, and tcp's grammar.
+"""What an endpoint's text means: scheme and address, which schemes carry which types, and the grammars of tcp and udp.
 
 Only text lives here: nothing is looked up, nothing opened. Each transport checks its own addresses; that
 of tcp stands here because others speak it as well.
@@ -15,7 +15,7 @@ import attrs
 
 from ._errors import IncompatibleProtocol, InvalidEndpoint, ProtocolNotSupported
 
-__all__ = ["TcpAddress", "check_scheme", "parse_tcp", "split"]
+__all__ = ["TcpAddress", "UdpAddress", "check_scheme", "parse_datagram_peer", "parse_tcp", "parse_udp", "split"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 
@@ -94,7 +94,7 @@ def check_scheme(scheme: str, socket_type: str, available: Collection[str]) -> N
     if scheme in available:
         return
     here = f"this context has {_words(sorted(available), 'and') or 'no transport'}"
-    if scheme in ("tcp", "ipc", "inproc"):
+    if scheme in ("tcp", "ipc", "inproc", "udp"):
         raise ProtocolNotSupported(f"this context has no transport for {scheme}; {here}")
     if scheme in _ONLY or scheme in _NOT:
         raise ProtocolNotSupported(f"{scheme} is known but not built into this version of trimq yet; {here}")
@@ -257,3 +257,96 @@ def _host(host: str, whole: str, role: _Role) -> tuple[str, str]:
             _EXAMPLES[role],
         )
     return host, ""
+
+
+# udp (libzmq.md 3.4)
+
+
+@attrs.frozen
+class UdpAddress:
+    """A udp address, taken apart."""
+
+    host: str
+    """A numeric address without brackets and zone, a name, an interface, or ``*``."""
+    port: int
+    """0 for ``*``: the system picks one."""
+    zone: str = ""
+    """The interface that a link-local IPv6 address belongs to, by name or number; empty for none."""
+    interface: str = ""
+    """Where multicast goes out or comes in: an interface's name or address; empty for the system's choice."""
+
+    @property
+    def version(self) -> Literal[4, 6] | None:
+        """Of IP, for a numeric address; None for a name or ``*``."""
+        return _version(self.host)
+
+    @property
+    def multicast(self) -> bool:
+        """Whether it is a multicast group."""
+        return self.version is not None and ipaddress.ip_address(self.host).is_multicast
+
+
+_UDP_BIND = "udp://*:5555, udp://127.0.0.1:5555, or udp://eth0;239.0.0.1:5555 for multicast"
+_UDP_CONNECT = "udp://192.0.2.1:5555, or udp://eth0;239.0.0.1:5555 for multicast"
+
+
+def parse_udp(address: str, *, bind: bool) -> UdpAddress:
+    """Takes a udp address (what stands after ``://``) apart.
+
+    Args:
+      address: ``HOST:PORT`` or ``INTERFACE;GROUP:PORT``. The host is an IPv4 or IPv6 address, of which a multicast
+        group is one; for bind also ``*`` or an interface's name, for connect also a host's. The interface before ``;``,
+        only with a group, is a name, an address or ``*``. For bind, the port may be 0 or ``*``.
+      bind: whether it is to bind or to connect to.
+
+    Raises:
+      InvalidEndpoint: says what was wrong and what would be right.
+    """
+    right = _UDP_BIND if bind else _UDP_CONNECT
+    interface, separator, target = address.rpartition(";")
+    try:
+        parsed = _host_port(target, target, "bind" if bind else "connect")
+    except InvalidEndpoint as error:
+        raise _no_udp(address, _fault(error), right) from None
+    found = UdpAddress(parsed.host, parsed.port, parsed.zone)
+    if not separator:
+        return found
+    if not found.multicast:
+        raise _no_udp(address, f"an interface before ';' is for a multicast group, and {found.host!r} is none", right)
+    if interface.startswith("[") and interface.endswith("]"):
+        interface = interface[1:-1]
+    if interface != "*" and _version(interface) is None and not _INTERFACE.fullmatch(interface):
+        raise _no_udp(address, f"{interface!r} is no interface's name, no address and not '*'", right)
+    if _version(interface) is not None and ipaddress.ip_address(interface).is_multicast:
+        raise _no_udp(address, f"{interface!r} is a multicast group, and no interface", right)
+    if _version(interface) not in (None, found.version):
+        raise _no_udp(address, f"interface {interface!r} and group {found.host!r} are not of one IP version", right)
+    return attrs.evolve(found, interface="" if interface == "*" else interface)
+
+
+def parse_datagram_peer(address: bytes) -> str:
+    """The address of a Dgram's peer, ``ip:port``; a zero byte at its end, which libzmq's have, is taken off.
+
+    Raises:
+      InvalidEndpoint: it is no numeric address with a port.
+    """
+    text = address.removesuffix(b"\0").decode("ascii", "replace")
+    try:
+        parsed = _host_port(text, text, "connect")
+    except InvalidEndpoint:
+        parsed = None
+    if parsed is None or parsed.version is None:
+        raise InvalidEndpoint(
+            f"{address!r} is no datagram's address; the first frame is the peer's numeric address and port, "
+            f"as b'127.0.0.1:5555' or b'[::1]:5555'"
+        )
+    return text
+
+
+def _no_udp(address: str, fault: str, right: str) -> InvalidEndpoint:
+    return InvalidEndpoint(f"{f'udp://{address}'!r} is no udp endpoint: {fault}; write {right}")
+
+
+def _fault(error: InvalidEndpoint) -> str:
+    """What was wrong, out of what tcp's grammar says of the same form."""
+    return str(error).partition(" is no tcp endpoint: ")[2].partition("; write ")[0] or str(error)

@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, cast
 
@@ -18,8 +19,10 @@ import trio
 from trio.lowlevel import RunVar, enable_ki_protection
 
 from ._abc import JoinTransport, StreamTransport, Transport
+from ._abc_datagrams import DatagramPort, DatagramTransport
 from ._acceptor import Acceptor
 from ._address import check_scheme, split
+from ._datagrams import DatagramConnector, check_verb
 from ._dialer import Dialer
 from ._endpoint import Endpoint
 from ._errors import ProtocolNotSupported, StateError, end_of, is_end_of, without
@@ -34,6 +37,7 @@ from ._statistics import ContextStatistics, ContextTally
 from ._transports._inproc import InprocTransport
 from ._transports._ipc import IpcTransport
 from ._transports._tcp import TcpTransport
+from ._transports._udp import UdpTransport
 from ._util import Bell, Pace, until
 from ._zmq_options import advice
 
@@ -72,7 +76,7 @@ def _pace_of_this_run() -> Pace:
 
 
 def _own_transports() -> list[Transport]:
-    return [TcpTransport(), IpcTransport(), InprocTransport()]
+    return [TcpTransport(), IpcTransport(), InprocTransport(), UdpTransport()]
 
 
 def has(capability: str) -> bool:
@@ -100,7 +104,7 @@ def open_context(
     ends here, alone or among others in a group, and counts as a normal exit.
 
     Args:
-      transports: transports to use beside, or instead of, tcp, ipc and inproc (see ``trimq.abc.Transport``).
+      transports: transports to use beside, or instead of, tcp, ipc, inproc and udp (see ``trimq.abc.Transport``).
       profile: ``"libzmq"``: the defaults that trimq has otherwise than libzmq, since users were hurt, are libzmq's (the
         docs have the table).
       checkpoints: ``"amortised"``: a call that need not wait yields to other tasks only when it is time (every half
@@ -226,6 +230,8 @@ class Context:
         scheme, address = split(endpoint)
         check_scheme(scheme, socket.socket_type, self._transports)
         transport = self._transports[scheme]
+        if isinstance(transport, DatagramTransport):
+            check_verb(socket, scheme, "bind" if bind else "connect")
         transport.check(address, bind=bind)
         return transport, address
 
@@ -234,7 +240,7 @@ class Context:
         """`Socket.bind`."""
         self._check()
         transport, address = self._transport(socket, endpoint, bind=True)
-        connector: JoinBinder | Acceptor
+        connector: JoinBinder | Acceptor | DatagramConnector
         if isinstance(transport, JoinTransport):
             if use_fd is not None:
                 raise ProtocolNotSupported(f"{transport.scheme} has no descriptors: use_fd is for tcp and ipc")
@@ -242,19 +248,25 @@ class Context:
             connector = JoinBinder(socket, transport, address, bound)
             transport.bind(address, connector)
         else:
-            assert isinstance(transport, StreamTransport)
+            assert isinstance(transport, (StreamTransport, DatagramTransport))
             settings = socket._settings()
             try:
                 if use_fd is None:
-                    listener = transport.bind(address, settings)
+                    place = transport.bind(address, settings)
+                elif isinstance(transport, StreamTransport):
+                    place = transport.adopt(address, settings, use_fd)
                 else:
-                    listener = transport.adopt(address, settings, use_fd)
+                    raise ProtocolNotSupported(f"{transport.scheme} cannot take over a descriptor; leave out use_fd")
             except OSError as error:
                 socket._monitor.tell(BindFailed(endpoint, error))
                 raise
-            dial = transport.dial_address(split(listener.address)[1])
-            bound = Endpoint(listener.address, bound=True, pace=self._pace, dial_address=f"{transport.scheme}://{dial}")
-            connector = Acceptor(socket, transport, listener, bound, settings, self._spawn)
+            dial = transport.dial_address(split(place.address)[1])
+            bound = Endpoint(place.address, bound=True, pace=self._pace, dial_address=f"{transport.scheme}://{dial}")
+            if isinstance(place, DatagramPort):
+                connector = DatagramConnector(socket, bound, settings, place)
+            else:
+                assert isinstance(transport, StreamTransport)
+                connector = Acceptor(socket, transport, place, bound, settings, self._spawn)
             socket._carriers += 1
             self._spawn(connector.run)
             socket._monitor.tell(Listening(str(bound)))
@@ -275,17 +287,24 @@ class Context:
         if socket._one_peer and (
             any(not remote.retired for remote in socket._remotes) or any(not known.bound for known in socket._endpoints)
         ):
-            raise StateError("a Pair has one peer: it is connected already; close that endpoint first")
+            name = type(socket).__name__
+            raise StateError(f"a {name} has one peer: it is connected already; close that endpoint first")
         connected = Endpoint(text, bound=False, pace=self._pace)
-        connector: JoinConnector | Dialer
+        connector: JoinConnector | Dialer | DatagramConnector
         socket._endpoints[connected] = None
         if isinstance(transport, JoinTransport):
             connector = JoinConnector(socket, transport, address, connected, routing_id, self._spawn)
             connected._close = lambda: connector.close(socket.linger)
             transport.connect(address, connector)
         else:
-            assert isinstance(transport, StreamTransport)
-            connector = Dialer(socket, transport, address, connected, socket._settings(), routing_id)
+            settings = socket._settings()
+            if isinstance(transport, DatagramTransport):
+                connector = DatagramConnector(
+                    socket, connected, settings, partial(transport.connect, address, settings)
+                )
+            else:
+                assert isinstance(transport, StreamTransport)
+                connector = Dialer(socket, transport, address, connected, settings, routing_id)
             connected._close = lambda: connector.close(socket.linger)
             socket._carriers += 1
             self._spawn(connector.run)

@@ -52,7 +52,7 @@ class Endpoint:
         bound: bool,
         pace: Pace,
         dial_address: str | None = None,
-        routing_id: bytes | None = None,
+        routing_id: bytes | int | None = None,
     ) -> None:
         self._address = address
         self._dial_address = dial_address or address
@@ -97,8 +97,11 @@ class Endpoint:
         return self._next_attempt
 
     @property
-    def routing_id(self) -> bytes | None:
-        """The routing id by which a Router or Stream reaches this endpoint's peer, if it is known."""
+    def routing_id(self) -> bytes | int | None:
+        """The routing id by which the socket reaches this endpoint's peer, if it has one and it is known.
+
+        Bytes for a Router and a Stream, a number for a Server and a Peer.
+        """
         return self._routing_id
 
     @enable_ki_protection

@@ -79,7 +79,7 @@ class JoinConnector(Site):
         connector, theirs = self._socket, self._remote
         mine = binder._open(dialled=False)
         mine.where = where
-        mine.carrier = _BinderSide(self)
+        mine.carrier = _BinderSide(self, mine)
         waiting = theirs.outbox
         theirs.outbox, mine.outbox = mine.inbox, theirs.inbox
         mine.partner, theirs.partner = theirs, mine
@@ -124,6 +124,7 @@ class JoinConnector(Site):
                 self._socket._carriers += 1
                 self._spawn(self._linger)
         else:
+            self._remote.outbox.ended = True
             self._part(EndpointState.CLOSED, None)
 
     def part(self) -> None:
@@ -160,11 +161,13 @@ class JoinConnector(Site):
 class _BinderSide:
     """The carrier of the binder's remote."""
 
-    def __init__(self, connector: JoinConnector) -> None:
+    def __init__(self, connector: JoinConnector, remote: Remote) -> None:
         self._connector = connector
+        self._remote = remote
 
     def close(self, linger: float) -> None:
         """The binding socket is closed: the connector has lost its peer, for good."""
+        self._remote.outbox.ended = True
         self._connector._part(EndpointState.LOST, ConnectionResetError("the peer has closed its socket"))
 
     def part(self) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ._message import Item, Shared, Subscription
 from ._pipe import Pipe
 from ._remote import FilteredPipe
-from ._subscriptions import TopicCounter
 
 __all__ = ["Latest", "keep_latest", "make_filtered_pipe", "make_pipe", "set_byte_limit"]
 
@@ -86,7 +85,7 @@ class _Measuring(Pipe):
 
     __slots__ = ()
 
-    queue: _Measured
+    queue: Any  # a _Measured
 
     @property
     def hwm(self) -> float:
@@ -141,11 +140,16 @@ def make_pipe(hwm: float, most_bytes: float) -> Pipe:
     return Pipe(hwm) if most_bytes == math.inf else _Measuring(hwm, _Measured(most_bytes))
 
 
-def make_filtered_pipe(hwm: float, most_bytes: float, topics: TopicCounter) -> FilteredPipe:
-    """The same for what is subscribed to."""
+def make_filtered_pipe(
+    hwm: float,
+    most_bytes: float,
+    wanted: Callable[[Any], bool],
+    select: Callable[[Sequence[Any]], Sequence[Any]],
+) -> FilteredPipe:
+    """The same for what is wanted only; see `FilteredPipe`."""
     if most_bytes == math.inf:
-        return FilteredPipe(hwm, topics.wants, topics.select)
-    return _MeasuringFilteredPipe(hwm, topics.wants, topics.select, _Measured(most_bytes))
+        return FilteredPipe(hwm, wanted, select)
+    return _MeasuringFilteredPipe(hwm, wanted, select, _Measured(most_bytes))
 
 
 def keep_latest(pipe: Pipe, on_drop: Callable[[int], object]) -> None:

@@ -12,19 +12,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
+import attrs
+
 from ._errors import MessageTooLarge
 
 __all__ = [
     "MAX_FRAMES",
+    "MAX_GROUP",
     "MAX_SENT",
     "Body",
     "Frame",
+    "GroupMessage",
     "Item",
+    "Membership",
     "Message",
     "MessageLike",
+    "RoutedMessage",
     "Shared",
     "Subscription",
+    "group_name",
     "pack",
+    "pack_frame",
     "unpack",
 ]
 
@@ -33,6 +41,9 @@ MAX_FRAMES = 131072
 
 MAX_SENT = 100_000
 """The most frames in a message that is sent: envelopes may come to it on its way."""
+
+MAX_GROUP = 255
+"""The most bytes in a group's name (ZMQ_GROUP_MAX_LENGTH)."""
 
 Frame: TypeAlias = "bytes | bytearray | memoryview[int]"
 """One frame as the user may give it."""
@@ -71,6 +82,12 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"Subscription({self.topic!r}, {self.subscribe})"
+
+
+class Membership(Subscription):
+    """A Dish's joining of a group, or its leaving, on its way to a Radio: a subscription to exactly this name."""
+
+    __slots__ = ()
 
 
 class Shared:
@@ -135,6 +152,75 @@ def pack(value: MessageLike, most: int = MAX_SENT) -> Body:
     return body
 
 
+def pack_frame(value: Frame) -> bytes:
+    """The same for types whose messages are one frame.
+
+    Raises:
+      TypeError: it is no frame; a sequence of frames is none, however many.
+    """
+    given: object = value
+    if isinstance(given, (list, tuple)):
+        raise TypeError(
+            "a message of this type is one frame, not a sequence of them: send each by itself, or join them"
+        )
+    return _frame(value)
+
+
+def _routing_number(value: int) -> int:
+    number: object = value
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"a routing id is a number, as a RoutedMessage that was received has it, not {number!r}")
+    if not 0 < number < 1 << 32:
+        raise ValueError(f"a routing id is a number from 1 to {(1 << 32) - 1}, not {number}")
+    return number
+
+
+@attrs.frozen
+class RoutedMessage:
+    """A message of a Server or Peer, as they send and receive it: one frame, and which peer it goes to or came from.
+
+    Args:
+      routing_id: the peer's number, never 0, as messages from it have it.
+      body: what is said; what is mutable is copied.
+
+    Raises:
+      TypeError, ValueError: it is no such number; the body is not bytes, bytearray or memoryview: a sequence of frames is no
+        body.
+    """
+
+    routing_id: int = attrs.field(converter=_routing_number)
+    """The peer's number."""
+    body: bytes = attrs.field(converter=pack_frame)
+    """What is said."""
+
+
 def unpack(bodies: Iterable[Body]) -> list[Message]:
     """These messages as their receiver may have them."""
     return [[body] if type(body) is bytes else body for body in bodies]  # type: ignore[misc]
+
+
+def group_name(value: bytes | bytearray | memoryview[int] | str) -> bytes:
+    """A group's name as the wire has it; a str in UTF-8. How long it may be is for whoever uses it to say.
+
+    Raises:
+      TypeError: it is no name.
+    """
+    return value.encode() if isinstance(value, str) else _frame(value)
+
+
+@attrs.frozen
+class GroupMessage:
+    """A message of a Radio to those who joined its group: what Radio sends and Dish receives. One frame, and no more.
+
+    Args:
+      group: the group's name, up to 255 bytes and none of them zero; a str is encoded in UTF-8.
+      body: what is said.
+
+    Raises:
+      TypeError: the body is not bytes, bytearray or memoryview: a sequence of frames is no body.
+    """
+
+    group: bytes = attrs.field(converter=group_name)
+    """The group's name."""
+    body: bytes = attrs.field(converter=_frame)
+    """What is said."""

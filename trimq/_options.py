@@ -28,6 +28,7 @@ __all__ = [
     "flags",
     "frame",
     "high_water_mark",
+    "hops",
     "identity",
     "interval",
     "limit",
@@ -98,6 +99,14 @@ def count(name: str, value: object) -> int:
     if value < 1:
         raise ValueError(f"{name} is at least 1, not {value}")
     return value
+
+
+def hops(name: str, value: object) -> int:
+    """How many networks a datagram may cross: 1 to 255."""
+    checked = count(name, value)
+    if checked > 255:
+        raise ValueError(f"{name} is at most 255, not {checked}")
+    return checked
 
 
 def high_water_mark(name: str, value: object) -> float:
@@ -319,6 +328,12 @@ class AnyOptions(SocketOptions, total=False):
     welcome_message: bytes
     verbose_unsubscribe: bool
     notify: bool
+    notify_peers: Collection[str]
+    hello_message: bytes
+    disconnect_message: bytes
+    hiccup_message: bytes
+    multicast_hops: int
+    multicast_loop: bool
 
 
 @attrs.frozen
@@ -357,5 +372,7 @@ class Settings:
     priority: int | None = None
     busy_poll: float | None = None
     bind_to_device: str | None = None
+    multicast_hops: int = 1
+    multicast_loop: bool = True
     libzmq: bool = False
     """Whether the socket's context has ``profile="libzmq"``."""

@@ -64,7 +64,7 @@ class Pipe:
         self.queue: deque[Any] = deque() if queue is None else queue
         self.hwm = hwm
         self.held = 0
-        self.passed = 0
+        self.passed: int = 0
         self.ahead = 0
         self.bytes: int = 0
         self.ended = False

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any, TypeGuard, cast
 
 import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._message import Body
+from ._message import Body, GroupMessage
 from ._sockets._flow import Receiving, Sending
 from ._sockets._request_reply import Rep
 from ._sockets._socket import Socket
@@ -111,8 +112,10 @@ async def proxy(
     A cancellation loses nothing: each message is in the queue that it came to, or has been queued at the other side.
     """
     routes = list(_routes(frontend, backend, capture))
-    if control is not None and not isinstance(control, Receiving):
+    if control is not None and not _receives(control):
         raise TypeError(f"control is a socket that receives, not a {type(control).__name__}")
+    if control is not None and control._form != "frames":
+        raise TypeError(f"control is a socket that can answer with several frames, not a {type(control).__name__}")
     sockets = {socket for socket in (frontend, backend, capture, control) if socket is not None}
     handle = ProxyHandle(frontend, backend)
     bells = [handle._bell]
@@ -138,24 +141,46 @@ async def proxy(
 
 
 def _routes(frontend: Socket, backend: Socket, capture: Socket | None) -> Iterator[_Route]:
-    if capture is not None and not isinstance(capture, Sending):
+    if capture is not None and not _sends(capture):
         raise TypeError(f"capture is a socket that sends, not a {type(capture).__name__}")
+    if capture is not None and any(not _takes(capture, side) for side in (frontend, backend)):
+        raise TypeError(f"a {type(capture).__name__} cannot send what these sockets receive")
     found = False
     for source, to in dict.fromkeys([(frontend, backend), (backend, frontend)]):
-        if isinstance(source, Receiving) and isinstance(to, Sending):
+        if _receives(source) and _sends(to) and _takes(to, source):
             found = True
             yield _Route(source, to, capture)
     if not found:
         raise TypeError(
             f"nothing can pass between a {type(frontend).__name__} and a {type(backend).__name__}: "
-            "one has to receive, and the other to send"
+            "one has to receive, and the other to send, messages of the same form"
         )
+
+
+def _receives(socket: object) -> TypeGuard[Receiving[Any]]:
+    return isinstance(socket, Receiving)
+
+
+def _sends(socket: object) -> TypeGuard[Sending[Any]]:
+    return isinstance(socket, Sending)
+
+
+def _takes(to: Socket, source: Socket) -> bool:
+    """Whether what the one receives is what the other sends. What is routed by number has its number here only."""
+    form = source._form
+    return (form == to._form and form != "routed") or (form == "frame" and to._form == "frames")
+
+
+def _size(body: Any) -> int:
+    if isinstance(body, GroupMessage):
+        return len(body.group) + len(body.body)
+    return len(body) if isinstance(body, bytes) else sum(map(len, body))
 
 
 class _Route:
     """One way."""
 
-    def __init__(self, source: Receiving, to: Sending, capture: Sending | None) -> None:
+    def __init__(self, source: Receiving[Any], to: Sending[Any], capture: Sending[Any] | None) -> None:
         self._source = source
         self._to = to
         self._capture = capture
@@ -179,11 +204,10 @@ class _Route:
             return
         bodies = self._source._take_many(min(self._room, self._source._pace.most, _TURN))
         if self._capture is not None:
-            self._capture._put_all([list(body) if isinstance(body, list) else body for body in bodies])
-        if set(map(type, bodies)) == {bytes}:
-            size = sum(map(len, bodies))
-        else:
-            size = sum(len(body) if isinstance(body, bytes) else sum(map(len, body)) for body in bodies)
+            self._capture._put_all(
+                [list(cast("list[bytes]", body)) if isinstance(body, list) else body for body in bodies]
+            )
+        size = sum(map(len if set(map(type, bodies)) == {bytes} else _size, bodies))
         self._to._put_all(bodies)
         received, sent = handle._traffic[self._source], handle._traffic[self._to]
         received[0] += len(bodies)
@@ -193,7 +217,7 @@ class _Route:
 
 
 @enable_ki_protection
-def _obey(handle: ProxyHandle, control: Receiving) -> None:
+def _obey(handle: ProxyHandle, control: Receiving[Any]) -> None:
     while control._receivable():
         command: Body | None = control._take()
         answer: list[bytes] | None = [b""] if isinstance(control, Rep) else None

@@ -35,11 +35,12 @@ class Remote:
     Attributes:
       inbox, outbox: what came from the peer, what goes to it.
       info: who it is, while it is linked; None when there is no connection.
-      routing_id: by which id a Router, a Stream or nobody reaches it.
+      routing_id: by which id a Router or Stream (bytes), a Server or Peer (a number) or nobody reaches it.
       last_info: who it was when it was linked last.
       dropped: messages for this peer, or from it, that were dropped, since the pattern or an option says so.
       in_doubt: messages of which nobody knows whether they arrived: their connection ended while they were written.
       unsent: messages that were dropped since they could not be sent in time.
+      datagram_size: over datagrams, where nobody knows who is there: the most bytes in one; None over connections.
       confirm: while it is linked over a stream: waits until the peer has read all that is queued now (`Link.confirm`).
       on_drop: called when messages are dropped, with the remote and how many.
       attached: it belongs to the socket's peers, and takes part in routing unless it is retired.
@@ -50,6 +51,7 @@ class Remote:
         "attached",
         "carrier",
         "confirm",
+        "datagram_size",
         "dialled",
         "dropped",
         "in_doubt",
@@ -68,11 +70,11 @@ class Remote:
         "where",
     )
 
-    def __init__(self, inbox: Pipe, outbox: Pipe, *, dialled: bool, routing_id: bytes = b"") -> None:
+    def __init__(self, inbox: Pipe, outbox: Pipe, *, dialled: bool, routing_id: Any = b"") -> None:
         self.inbox = inbox
         self.outbox = outbox
         self.dialled = dialled
-        self.routing_id = routing_id
+        self.routing_id: Any = routing_id
         self.info: PeerInfo | None = None
         self.last_info: PeerInfo | None = None
         self.attached = False
@@ -83,6 +85,7 @@ class Remote:
         self.on_drop: Callable[[Remote, int], object] = _nobody
         self.where = ""  # for people: which endpoint it belongs to
         self.carrier: Carrier | None = None
+        self.datagram_size: int | None = None
         self.confirm: Callable[[], Awaitable[bool]] | None = None
         self.marks: tuple[float, float] = (outbox.hwm, inbox.hwm)  # its socket's own, for sending and receiving
         self.partner: Remote | None = None  # the other end of an inproc join,
@@ -129,6 +132,10 @@ class FilteredPipe(Pipe):
 
     def put_many(self, items: Sequence[Item]) -> None:
         super().put_many(self._select(items))
+
+    def wants(self, item: Item) -> bool:
+        """Whether it would not leave this out."""
+        return self._wanted(item)
 
     def refilter(self) -> None:
         """Takes out what is no longer wanted."""

@@ -7,13 +7,14 @@ libzmq's load balancer, fair queue and distributor, so that who gets what is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
-from ._message import Body, Item, MessageLike, Shared, pack
+from ._message import Body, Item, Shared, pack
 from ._remote import Remote
 
-__all__ = ["UNLIMITED", "ByIdentity", "FairQueue", "FanOut", "RoundRobin"]
+__all__ = ["UNLIMITED", "ByIdentity", "ByNumber", "FairQueue", "FanOut", "RoundRobin"]
 
 UNLIMITED = 1 << 30
 """Room for more messages than there can be."""
@@ -107,8 +108,12 @@ class RoundRobin:
                 return True
         return self.send(item) is not None
 
-    def offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
-        """Queues up to ``limit`` messages, no more than `room`; returns how many it took from the iterator."""
+    def offer_many(self, values: Iterator[Any], limit: int, pack: Callable[[Any], Body] = pack) -> int:
+        """Queues up to ``limit`` messages, no more than `room`; returns how many it took from the iterator.
+
+        Args:
+          pack: what makes a message of what the iterator gives.
+        """
         taken = 0
         if len(self._active) != 1:
             for value in islice(values, limit):
@@ -268,21 +273,29 @@ class FanOut:
 
 
 class ByIdentity:
-    """Finds a peer by its routing id."""
+    """Finds a peer by its routing id.
 
-    __slots__ = ("_next_id", "remotes")
+    Args:
+      last_id: where to begin with ids for peers that have none.
+    """
 
-    def __init__(self, first_id: int) -> None:
-        self.remotes: dict[bytes, Remote] = {}
-        self._next_id = first_id
+    __slots__ = ("_last_id", "remotes")
 
-    def make_id(self) -> bytes:
+    def __init__(self, last_id: int) -> None:
+        self.remotes: dict[Any, Remote] = {}
+        self._last_id = last_id
+
+    def make_id(self) -> Any:
         """A routing id for a peer that has none: a zero byte and a 32-bit counter."""
         while True:
-            self._next_id = (self._next_id + 1) & 0xFFFFFFFF
-            made = b"\0" + self._next_id.to_bytes(4, "big")
-            if made not in self.remotes:
+            self._last_id = (self._last_id + 1) & 0xFFFFFFFF
+            made = self._form(self._last_id)
+            if made and made not in self.remotes:
                 return made
+
+    @staticmethod
+    def _form(number: int) -> Any:
+        return b"\0" + number.to_bytes(4, "big")
 
     def add(self, remote: Remote) -> None:
         """A peer joins under its routing id, which must be free."""
@@ -292,3 +305,13 @@ class ByIdentity:
         """A peer leaves; one that took over its id stays."""
         if self.remotes.get(remote.routing_id) is remote:
             del self.remotes[remote.routing_id]
+
+
+class ByNumber(ByIdentity):
+    """The same where all ids are made here: numbers of 32 bits, never 0 (RFC 41)."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _form(number: int) -> int:
+        return number

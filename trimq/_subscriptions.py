@@ -1,7 +1,8 @@
-"""Subscriptions: prefix matching, on the publisher's and on the subscriber's side (RFC 29).
+"""Subscriptions: prefix matching (RFC 29) and groups, on the publisher's and on the subscriber's side.
 
 `TopicTable` is the publisher's: which peers get a message that begins so. `TopicCounter` is the
 subscriber's own list. The cost of a match hardly grows with the number of topics, and not with their lengths.
+`GroupTable` and `Groups` are the same for groups, which match by their exact names (Radio and Dish).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from ._remote import Remote
 
-__all__ = ["TopicCounter", "TopicTable"]
+__all__ = ["GroupTable", "Groups", "Table", "TopicCounter", "TopicTable"]
 
 _FEW = 16  # topics that are better looked at one by one
 _REMEMBERED = 100_000  # searches
@@ -147,6 +148,8 @@ class TopicTable:
         self._search.removed()
         return True
 
+    forget = remove
+
     def match(self, topic: bytes) -> dict[Remote, None]:
         """The peers that get a message whose first frame is ``topic``, each once. Not to be changed."""
         longest = self._search.longest(topic)
@@ -233,3 +236,100 @@ class TopicCounter:
             with suppress(AttributeError):  # one has several frames
                 return [item for item in items if item.startswith(few)]
         return [item for item in items if self.wants(item)]
+
+
+class Table(Protocol):
+    """Who subscribed to what: a `TopicTable` or a `GroupTable`."""
+
+    def __contains__(self, topic: bytes, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def add(self, topic: bytes, remote: Remote, /) -> bool: ...
+    def remove(self, topic: bytes, remote: Remote, /) -> bool: ...
+    def forget(self, topic: bytes, remote: Remote, /) -> bool: ...
+    def match(self, topic: bytes, /) -> Mapping[Remote, None]: ...
+
+
+class GroupTable:
+    """Which peers joined which groups, by exact name. Who joins twice has to leave twice, as in libzmq."""
+
+    __slots__ = ("_counts", "_everywhere", "_found")
+
+    def __init__(self) -> None:
+        self._counts: dict[bytes, dict[Remote, int]] = {}
+        self._everywhere: dict[Remote, None] = {}  # who gets everything: over datagrams nobody says what they joined
+        self._found: dict[bytes, dict[Remote, None]] = {}  # by group, for those that somebody joined
+
+    def __contains__(self, group: bytes) -> bool:
+        return group in self._counts
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add_everywhere(self, remote: Remote) -> None:
+        """The peer gets everything."""
+        self._everywhere[remote] = None
+        self._found.clear()
+
+    def remove_everywhere(self, remote: Remote) -> None:
+        """The peer that got everything is gone."""
+        self._everywhere.pop(remote, None)
+        self._found.clear()
+
+    def add(self, group: bytes, remote: Remote) -> bool:
+        """The peer joins; true if it is the group's first."""
+        remote.topics.add(group)
+        self._found.pop(group, None)
+        members = self._counts.setdefault(group, {})
+        members[remote] = members.get(remote, 0) + 1
+        return len(members) == 1 and members[remote] == 1
+
+    def remove(self, group: bytes, remote: Remote) -> bool:
+        """The peer leaves, once; true if nobody is left in the group."""
+        members = self._counts.get(group, {})
+        if members.get(remote, 0) > 1:
+            members[remote] -= 1
+            return False
+        return self.forget(group, remote)
+
+    def forget(self, group: bytes, remote: Remote) -> bool:
+        """The peer leaves, however often it joined; true if nobody is left in the group."""
+        remote.topics.discard(group)
+        self._found.pop(group, None)
+        members = self._counts.get(group, {})
+        members.pop(remote, None)
+        if members:
+            return False
+        self._counts.pop(group, None)
+        return True
+
+    def members(self, group: bytes) -> int:
+        """How many peers have joined the group."""
+        return len(self._counts.get(group, ()))
+
+    def match(self, group: bytes) -> Mapping[Remote, None]:
+        """The peers that get a message of this group, each once. Not to be changed."""
+        members = self._counts.get(group)
+        if members is None:
+            return self._everywhere
+        found = self._found.get(group)
+        if found is None:
+            found = self._found[group] = dict.fromkeys([*members, *self._everywhere])
+        return found
+
+
+class Groups:
+    """A Dish's own groups, as the filter of what comes in."""
+
+    __slots__ = ("names",)
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, None] = {}
+
+    def wants(self, item: list[bytes]) -> bool:
+        """Whether a message's group was joined."""
+        return item[0] in self.names
+
+    def select(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Those of the messages whose groups were joined."""
+        names = self.names
+        return [item for item in items if item[0] in names]

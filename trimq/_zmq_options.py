@@ -59,17 +59,22 @@ SOCKET: dict[str, str] = {
     "ONLY_FIRST_SUBSCRIBE": "only_first_subscribe",
     "INVERT_MATCHING": "invert_matching",
     "STREAM_NOTIFY": "notify",
+    "ROUTER_NOTIFY": "notify_peers",
+    "HELLO_MSG": "hello_message",
+    "DISCONNECT_MSG": "disconnect_message",
+    "HICCUP_MSG": "hiccup_message",
+    "MULTICAST_HOPS": "multicast_hops",
+    "MULTICAST_LOOP": "multicast_loop",
 }
 """ZMQ_ names of socket options, and the option here."""
 
 _SECURITY = "this trimq has no security mechanism but NULL yet"
 _THREADS = "trimq has no threads of its own: it runs in the trio run that opened the context"
-_MULTICAST = "it belongs to multicast transports, which this trimq does not have yet"
+_MULTICAST = "it belongs to pgm, which this trimq does not have yet"
 _VMCI = "it belongs to vmci, which this trimq does not have yet"
 _NORM = "it belongs to norm, a transport that trimq does not have; there is nothing in its place"
 _WSS = "it belongs to wss, which this trimq does not have yet"
 _SOCKS = "trimq does not connect through SOCKS proxies yet"
-_DRAFT = "it belongs to draft messages and sockets, which this trimq does not have yet"
 
 NO_SOCKET: dict[str, str] = {
     "AFFINITY": _THREADS,
@@ -99,14 +104,13 @@ NO_SOCKET: dict[str, str] = {
     **dict.fromkeys(["GSSAPI_SERVER", "GSSAPI_PRINCIPAL", "GSSAPI_SERVICE_PRINCIPAL", "GSSAPI_PLAINTEXT"], _SECURITY),
     **dict.fromkeys(["GSSAPI_PRINCIPAL_NAMETYPE", "GSSAPI_SERVICE_PRINCIPAL_NAMETYPE"], _SECURITY),
     **dict.fromkeys(["SOCKS_PROXY", "SOCKS_USERNAME", "SOCKS_PASSWORD"], _SOCKS),
-    **dict.fromkeys(["RATE", "RECOVERY_IVL", "MULTICAST_HOPS", "MULTICAST_MAXTPDU", "MULTICAST_LOOP"], _MULTICAST),
+    **dict.fromkeys(["RATE", "RECOVERY_IVL", "MULTICAST_MAXTPDU"], _MULTICAST),
     **dict.fromkeys(
         ["VMCI_BUFFER_SIZE", "VMCI_BUFFER_MIN_SIZE", "VMCI_BUFFER_MAX_SIZE", "VMCI_CONNECT_TIMEOUT"], _VMCI
     ),
     **dict.fromkeys(["WSS_KEY_PEM", "WSS_CERT_PEM", "WSS_TRUST_PEM", "WSS_HOSTNAME", "WSS_TRUST_SYSTEM"], _WSS),
     **dict.fromkeys(["NORM_MODE", "NORM_UNICAST_NACK", "NORM_BUFFER_SIZE", "NORM_SEGMENT_SIZE"], _NORM),
     **dict.fromkeys(["NORM_BLOCK_SIZE", "NORM_NUM_PARITY", "NORM_NUM_AUTOPARITY", "NORM_PUSH"], _NORM),
-    **dict.fromkeys(["ROUTER_NOTIFY", "HELLO_MSG", "DISCONNECT_MSG", "HICCUP_MSG"], _DRAFT),
 }
 """ZMQ_ names of socket options that are none here, and why, and what to use."""
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from ._abc import AcceptRefused, Handshake, JoinTransport, Listener, Mechanism, Site, StreamTransport, Transport, Wire
+from ._abc import (
+    AcceptRefused,
+    Handshake,
+    JoinTransport,
+    Listener,
+    Mechanism,
+    Site,
+    StreamTransport,
+    Transport,
+    Wire,
+)
+from ._abc_datagrams import DatagramCodec, DatagramPort, DatagramTransport
 from ._options import Settings
 from ._util import fixup_module as _fixup_module
 
 __all__ = [
     "AcceptRefused",
+    "DatagramCodec",
+    "DatagramPort",
+    "DatagramTransport",
     "Handshake",
     "JoinTransport",
     "Listener",

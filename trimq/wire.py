@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from ._mechanisms._null import Null
-from ._message import Item, Shared, Subscription
+from ._message import Item, Membership, Shared, Subscription
 from ._util import fixup_module as _fixup_module
 from ._wire._connection import Connection
+from ._wire._groups import GroupConnection
 from ._wire._raw import Raw
 
 __all__ = [
     "Connection",
+    "GroupConnection",
     "Item",
+    "Membership",
     "Null",
     "Raw",
     "Shared",

@@ -25,6 +25,7 @@ from trimq.testing import MemoryStream, MemoryTransport, Trial, cancel_everywher
 
 BUFFER = 64  # bytes on their way: the frames of a message pass in several writes
 END = 1000  # the number of the message that is sent last, to see that the sockets work on
+GROUP = b"group"  # of what a Radio sends
 PART = b"part"  # the first of a message's two frames
 
 
@@ -41,8 +42,23 @@ def message(n: int) -> list[bytes]:
     return [PART, body(n)] if n % 2 else [body(n)]
 
 
-def number(received: list[bytes]) -> int:
+def alone(n: int) -> bytes:
+    """Message number n of a type whose messages are one frame."""
+    return body(n) + b"."
+
+
+def number(received: Any) -> int:
     """Which message this is, and a look whether it is all there."""
+    if isinstance(received, trimq.RoutedMessage):
+        received = [received.body]
+    if isinstance(received, list) and received[-1].endswith(b"."):
+        n = int(received[0].partition(b":")[0])
+        assert received == [alone(n)], "torn, or mixed with another"
+        return n
+    if isinstance(received, trimq.GroupMessage):
+        n = int(received.body.partition(b":")[0])
+        assert received == trimq.GroupMessage(GROUP, body(n)), "torn, or mixed with another"
+        return n
     n = int(received[-1].partition(b":")[0])
     assert received[-1] == body(n), "torn, or mixed with another"
     assert (received[-2:-1] == [PART]) is bool(n % 2), "frames are missing, or too many"
@@ -141,10 +157,48 @@ PEERS: dict[Any, Any] = {
     trimq.Req: trimq.Rep,
     trimq.Rep: trimq.Req,
     trimq.Stream: trimq.Stream,
+    trimq.Radio: trimq.Dish,
+    trimq.Dish: trimq.Radio,
+    trimq.Client: trimq.Server,
+    trimq.Server: trimq.Client,
+    trimq.Scatter: trimq.Gather,
+    trimq.Gather: trimq.Scatter,
+    trimq.Channel: trimq.Channel,
+    trimq.Peer: trimq.Peer,
 }
 ALL = tuple(PEERS)
-RECEIVERS = (trimq.Pull, trimq.Dealer, trimq.Router, trimq.Pair, trimq.Sub, trimq.XSub, trimq.XPub, trimq.Stream)
-SENDERS = (trimq.Push, trimq.Dealer, trimq.Router, trimq.Pair, trimq.Pub, trimq.XPub, trimq.XSub, trimq.Stream)
+RECEIVERS = (
+    trimq.Pull,
+    trimq.Dealer,
+    trimq.Router,
+    trimq.Pair,
+    trimq.Sub,
+    trimq.XSub,
+    trimq.XPub,
+    trimq.Stream,
+    trimq.Dish,
+    trimq.Client,
+    trimq.Server,
+    trimq.Gather,
+    trimq.Channel,
+    trimq.Peer,
+)
+SENDERS = (
+    trimq.Push,
+    trimq.Dealer,
+    trimq.Router,
+    trimq.Pair,
+    trimq.Pub,
+    trimq.XPub,
+    trimq.XSub,
+    trimq.Stream,
+    trimq.Radio,
+    trimq.Client,
+    trimq.Server,
+    trimq.Scatter,
+    trimq.Channel,
+    trimq.Peer,
+)
 
 
 def every(*kinds: Any) -> pytest.MarkDecorator:
@@ -158,16 +212,27 @@ class Two:
 
     socket: Any
     peer: Any
-    to_peer: tuple[bytes, ...] = ()  # what a message must begin with
-    to_socket: tuple[bytes, ...] = ()
+    to_peer: tuple[Any, ...] = ()  # what a message must begin with
+    to_socket: tuple[Any, ...] = ()
 
-    def there(self, n: int) -> list[bytes]:
+    def there(self, n: int) -> Any:
         """Message number n, as the socket sends it."""
-        return [*self.to_peer, *self._message(n)]
+        return self._form(self.socket, self.to_peer, n) or [*self.to_peer, *self._message(n)]
 
-    def back(self, n: int) -> list[bytes]:
+    def back(self, n: int) -> Any:
         """The same, as its peer does."""
-        return [*self.to_socket, *self._message(n)]
+        return self._form(self.peer, self.to_socket, n) or [*self.to_socket, *self._message(n)]
+
+    @staticmethod
+    def _form(sender: Any, to: tuple[Any, ...], n: int) -> Any:
+        """The message where it is no list of frames."""
+        if isinstance(sender, (trimq.Server, trimq.Peer)):
+            return trimq.RoutedMessage(to[0], alone(n))
+        if isinstance(sender, (trimq.Client, trimq.Scatter, trimq.Channel)):
+            return alone(n)
+        if isinstance(sender, trimq.Radio):
+            return trimq.GroupMessage(GROUP, body(n))
+        return None
 
     def _message(self, n: int) -> list[bytes]:
         return [body(n)] if isinstance(self.socket, trimq.Stream) else message(n)
@@ -176,7 +241,7 @@ class Two:
 def make(context: trimq.Context, kind: Any, *, hwm: int) -> Any:
     """A socket that waits where there is no room, and drops nothing."""
     options: dict[str, Any] = {"send_hwm": hwm, "receive_hwm": hwm}
-    if kind in (trimq.Pub, trimq.XPub):
+    if kind in (trimq.Pub, trimq.XPub, trimq.Radio):
         options["nodrop"] = True
     if kind is trimq.Router:
         options["mandatory"] = True
@@ -195,13 +260,20 @@ async def two(context: trimq.Context, kind: Any, address: str, *, hwm: int = 1, 
     for end in (socket, peer):
         if isinstance(end, (trimq.Sub, trimq.XSub)):
             end.subscribe(b"")
+        if isinstance(end, trimq.Dish):
+            end.join(GROUP)
     await socket.wait_for_peers()
     await peer.wait_for_peers()
     for end in (socket, peer):
         if isinstance(end, (trimq.Pub, trimq.XPub)):
             await end.wait_for_subscribers(1, b"")
+        if isinstance(end, trimq.Radio):
+            await end.wait_for_members(1, GROUP)
         if isinstance(end, trimq.XPub):
             await end.receive()  # the subscription
+    if isinstance(socket, (trimq.Client, trimq.Server, trimq.Peer)):
+        numbers = [tuple(end._by_id.remotes) if not isinstance(end, trimq.Client) else () for end in (socket, peer)]
+        return Two(socket, peer, *numbers)
     if kind is trimq.Router:
         return Two(socket, peer, to_peer=(b"dealer",))
     if kind is trimq.Dealer:

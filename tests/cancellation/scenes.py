@@ -6,7 +6,7 @@ All of them run on inproc and on a network in memory, so that every wait is trio
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -50,11 +50,16 @@ async def joined(socket: Any, peer: Any, address: str) -> None:
     await peer.wait_for_peers(1)
 
 
+def _text(message: Any) -> bytes:
+    text: bytes = message[-1] if isinstance(message, list) else message.body
+    return text
+
+
 async def drain(socket: Any, into: list[bytes]) -> None:
     """Receives until nothing more comes."""
     while True:
         with trio.move_on_after(LONG) as scope:
-            into.append((await socket.receive())[-1])
+            into.append(_text(await socket.receive()))
         if scope.cancelled_caught:
             return
 
@@ -75,6 +80,19 @@ async def fill(socket: Any, message: Any) -> int:
                 return sent
 
 
+ROUTED = (trimq.Server, trimq.Peer)  # whose messages have a number
+SINGLE = (trimq.Client, trimq.Scatter, trimq.Channel)  # what they send is one frame
+
+
+def of(socket: Any, text: bytes, prefix: tuple[Any, ...] = ()) -> Any:
+    """The message that the socket sends with this text."""
+    if isinstance(socket, SINGLE):
+        return text
+    if isinstance(socket, ROUTED):
+        return trimq.RoutedMessage(prefix[0], text)
+    return [*prefix, text] if prefix else text
+
+
 # Who waits for a message
 
 
@@ -90,7 +108,9 @@ async def _receiving(
         await joined(socket, peer, address)
     if kind in (trimq.Sub, trimq.XSub):
         await peer.wait_for_subscribers(1, b"")
-    prefix: tuple[bytes, ...] = ()
+    prefix: tuple[Any, ...] = ()
+    if peer_kind in ROUTED:
+        prefix = tuple(peer._by_id.remotes)
     if kind is trimq.Stream:
         await socket.receive()  # the connection is told
         prefix = ((await peer.receive())[0],)
@@ -99,10 +119,11 @@ async def _receiving(
         prefix = tuple((await peer.receive())[:2])
 
     async def unblock() -> None:
-        await peer.send([*prefix, MINE] if prefix else MINE)
+        await peer.send(of(peer, MINE, prefix))
 
     def arrive() -> None:
-        peer.send_nowait([*prefix, MINE] if prefix else MINE)
+        with suppress(trimq.HostUnreachable):  # it may be closed by now
+            peer.send_nowait(of(peer, MINE, prefix))
 
     return socket, unblock, arrive
 
@@ -110,7 +131,11 @@ async def _receiving(
 def receive(kind: Any, peer_kind: Any, *, dials: bool = False) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
         socket, unblock, arrive = await _receiving(kind, peer_kind, context, address, dials=dials)
-        return Scene(socket, socket.receive, unblock, arrive=arrive)
+
+        async def body() -> list[bytes]:
+            return [_text(await socket.receive())]
+
+        return Scene(socket, body if kind in ROUTED else socket.receive, unblock, arrive=arrive)
 
     return make
 
@@ -121,7 +146,7 @@ def receive_many(kind: Any, peer_kind: Any) -> Make:
 
         async def call() -> Any:
             [message] = await socket.receive_many()
-            return message
+            return [_text(message)] if kind in ROUTED else message
 
         return Scene(socket, call, unblock, arrive=arrive)
 
@@ -158,18 +183,20 @@ def receivable(*, many: bool) -> Make:
 # Who waits for room
 
 
-async def _full(kind: Any, peer_kind: Any, context: trimq.Context, address: str) -> tuple[Scene, tuple[bytes, ...]]:
+async def _full(kind: Any, peer_kind: Any, context: trimq.Context, address: str) -> tuple[Scene, tuple[Any, ...]]:
     """A connected socket whose queue is full before there is anybody."""
     socket, peer = context.socket(kind, send_hwm=1), context.socket(peer_kind)
     scene = Scene(socket, socket.flush, socket.flush, sends=True)
-    prefix: tuple[bytes, ...] = ()
+    prefix: tuple[Any, ...] = ()
     if kind is trimq.Router:
         socket.mandatory = True
         prefix = (b"them",)
         socket.connect(address, routing_id=b"them")
     else:
-        socket.connect(address)
-    socket.send_nowait([*prefix, b"first"])
+        endpoint = socket.connect(address)
+        if kind in ROUTED:
+            prefix = (endpoint.routing_id,)
+    socket.send_nowait(of(socket, b"first", prefix))
 
     async def unblock() -> None:
         if not peer.endpoints:
@@ -182,7 +209,7 @@ async def _full(kind: Any, peer_kind: Any, context: trimq.Context, address: str)
 
 async def _subscriber_full(
     kind: Any, peer_kind: Any, context: trimq.Context, address: str
-) -> tuple[Scene, tuple[bytes, ...]]:
+) -> tuple[Scene, tuple[Any, ...]]:
     """A publisher that may drop nothing, and a subscriber that reads nothing."""
     socket, peer = context.socket(kind, nodrop=True, send_hwm=1), context.socket(peer_kind, receive_hwm=1)
     peer.subscribe(b"")
@@ -198,7 +225,7 @@ async def _subscriber_full(
     return scene, ()
 
 
-async def _nobody(kind: Any, peer_kind: Any, context: trimq.Context, address: str) -> tuple[Scene, tuple[bytes, ...]]:
+async def _nobody(kind: Any, peer_kind: Any, context: trimq.Context, address: str) -> tuple[Scene, tuple[Any, ...]]:
     """A bound socket without peers: mute (zmq_connect(3))."""
     socket, peer = context.socket(kind), context.socket(peer_kind)
     endpoint = socket.bind(address)
@@ -215,7 +242,7 @@ async def _nobody(kind: Any, peer_kind: Any, context: trimq.Context, address: st
 
 async def _stream_full(
     kind: Any, peer_kind: Any, context: trimq.Context, address: str
-) -> tuple[Scene, tuple[bytes, ...]]:
+) -> tuple[Scene, tuple[Any, ...]]:
     socket, peer = context.socket(kind, send_hwm=1), context.socket(peer_kind, receive_hwm=1, notify=False)
     await joined(socket, peer, address)
     prefix = ((await socket.receive())[0],)
@@ -231,7 +258,7 @@ async def _stream_full(
     return scene, prefix
 
 
-Fill = Callable[[Any, Any, trimq.Context, str], Awaitable[tuple[Scene, tuple[bytes, ...]]]]
+Fill = Callable[[Any, Any, trimq.Context, str], Awaitable[tuple[Scene, tuple[Any, ...]]]]
 FULL: dict[Any, Fill] = {
     trimq.Pub: _subscriber_full,
     trimq.XPub: _subscriber_full,
@@ -243,7 +270,7 @@ FULL: dict[Any, Fill] = {
 def send(kind: Any, peer_kind: Any, full: Fill | None = None) -> Make:
     async def make(context: trimq.Context, address: str) -> Scene:
         scene, prefix = await (full or FULL.get(kind, _full))(kind, peer_kind, context, address)
-        scene.call = lambda: scene.socket.send([*prefix, MINE])
+        scene.call = lambda: scene.socket.send(of(scene.socket, MINE, prefix))
         return scene
 
     return make
@@ -355,6 +382,16 @@ RECEIVE = {
     "Req.receive": receive(trimq.Req, trimq.Router),
     "Rep.receive": receive(trimq.Rep, trimq.Req),
     "Stream.receive": receive(trimq.Stream, trimq.Stream),
+    "Client.receive": receive(trimq.Client, trimq.Server),
+    "Server.receive": receive(trimq.Server, trimq.Client),
+    "Gather.receive": receive(trimq.Gather, trimq.Scatter),
+    "Channel.receive": receive(trimq.Channel, trimq.Channel),
+    "Peer.receive": receive(trimq.Peer, trimq.Peer),
+    "Client.receive_many": receive_many(trimq.Client, trimq.Server),
+    "Server.receive_many": receive_many(trimq.Server, trimq.Client),
+    "Gather.receive_many": receive_many(trimq.Gather, trimq.Scatter),
+    "Channel.receive_many": receive_many(trimq.Channel, trimq.Channel),
+    "Peer.receive_many": receive_many(trimq.Peer, trimq.Peer),
     "Pull.receive_many": receive_many(trimq.Pull, trimq.Push),
     "Dealer.receive_many": receive_many(trimq.Dealer, trimq.Dealer),
     "Router.receive_many": receive_many(trimq.Router, trimq.Dealer),
@@ -380,6 +417,15 @@ SEND = {
     "Pub.send": send(trimq.Pub, trimq.Sub),
     "XPub.send": send(trimq.XPub, trimq.Sub),
     "Stream.send": send(trimq.Stream, trimq.Stream),
+    "Client.send": send(trimq.Client, trimq.Server),
+    "Server.send": send(trimq.Server, trimq.Client),
+    "Scatter.send": send(trimq.Scatter, trimq.Gather),
+    "Scatter.send, nobody": send(trimq.Scatter, trimq.Gather, _nobody),
+    "Channel.send": send(trimq.Channel, trimq.Channel),
+    "Peer.send": send(trimq.Peer, trimq.Peer),
+    "Client.send_many": send_many(trimq.Client, trimq.Server),
+    "Scatter.send_many": send_many(trimq.Scatter, trimq.Gather),
+    "Channel.send_many": send_many(trimq.Channel, trimq.Channel),
     "Push.send_many": send_many(trimq.Push, trimq.Pull),
     "Dealer.send_many": send_many(trimq.Dealer, trimq.Dealer),
     "Pair.send_many": send_many(trimq.Pair, trimq.Pair),
@@ -393,6 +439,8 @@ LEVEL = {
     "Push.wait_sendable": sendable(trimq.Push, trimq.Pull),
     "Req.wait_sendable": sendable(trimq.Req, trimq.Router),
     "Router.wait_sendable": sendable(trimq.Router, trimq.Dealer),
+    "Server.wait_sendable": sendable(trimq.Server, trimq.Client),
+    "Channel.wait_sendable": sendable(trimq.Channel, trimq.Channel),
     "Pub.wait_sendable": sendable(trimq.Pub, trimq.Sub),
     "flush": flush,
     "ready": ready,

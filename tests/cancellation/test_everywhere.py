@@ -85,7 +85,9 @@ def test_send_without_peers(kind: Any) -> None:
     everywhere(scenario)
 
 
-@every(trimq.Push, trimq.Dealer, trimq.Pair, trimq.Pub, trimq.XPub)
+@every(
+    trimq.Push, trimq.Dealer, trimq.Pair, trimq.Pub, trimq.XPub, trimq.Radio, trimq.Client, trimq.Scatter, trimq.Channel
+)
 def test_send_many(kind: Any) -> None:
     """It has taken from its iterator exactly what it has queued."""
 

@@ -12,9 +12,11 @@ import trio
 from cancellation.everywhere import (
     ALL,
     END,
+    GROUP,
     PEERS,
     Reading,
     Two,
+    body,
     every,
     everywhere,
     listening,
@@ -76,6 +78,50 @@ def test_wait_for_subscribers(kind: Any) -> None:
             await socket.wait_for_subscribers(1, b"1")
             await socket.send(message(END))
             assert number(await peer.receive()) == END
+
+    everywhere(scenario)
+
+
+@every(trimq.Radio)
+def test_wait_for_members(kind: Any) -> None:
+    """It changes nothing: the Dish joins, and what is then sent arrives."""
+
+    async def scenario(trial: Trial, address: str) -> None:
+        socket, peer = make(trial.context, kind, hwm=1), trial.context.socket(trimq.Dish)
+        peer.connect(socket.bind(address))
+
+        async def come() -> None:
+            await trio.sleep(1)
+            peer.join(GROUP)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(come)
+            with trial.cancelling():
+                await socket.wait_for_members(1, GROUP)
+        with trio.fail_after(10):
+            await socket.wait_for_members(1, GROUP)
+            await socket.send(trimq.GroupMessage(GROUP, body(END)))
+            assert number(await peer.receive()) == END
+
+    everywhere(scenario)
+
+
+@every(trimq.Dish)
+def test_wait_joined(kind: Any) -> None:
+    """It changes nothing: the joining reaches the peer, and the wait made again says so."""
+
+    async def scenario(trial: Trial, address: str) -> None:
+        pair = await two(trial.context, kind, address, hwm=10)
+        pair.socket.leave(GROUP)
+        pair.socket.join(b"another")
+        message = trimq.GroupMessage(b"another", b"heard")
+        with trial.cancelling():
+            assert await pair.socket.wait_joined()
+            pair.peer.send_nowait(message)
+        with trio.fail_after(10):
+            assert await pair.socket.wait_joined()
+            await pair.peer.send(message)
+            assert await pair.socket.receive() == message
 
     everywhere(scenario)
 
@@ -219,7 +265,7 @@ async def collect(socket: Any, into: list[int]) -> None:
             return  # a Req that was never made to ask
         if scope.cancelled_caught:
             return
-        if received[-1][:1] not in (b"\0", b"\1"):  # a subscription, or its end
+        if not isinstance(received, list) or received[-1][:1] not in (b"\0", b"\1"):  # a subscription, or its end
             into.extend(reading.numbers(received))
         if isinstance(socket, (trimq.Req, trimq.Rep)):
             return  # it would be its turn to send

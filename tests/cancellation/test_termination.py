@@ -73,7 +73,8 @@ class Case:
     @property
     def quick(self) -> bool:
         """Whether what it waits for can come within the tick; connecting in memory takes several."""
-        return self.inproc or self.name not in ("Push.send, nobody", "Req.send", "Req.wait_sendable", *SLOW_LEVELS)
+        slow = ("Push.send, nobody", "Scatter.send, nobody", "Req.send", "Req.wait_sendable", *SLOW_LEVELS)
+        return self.inproc or self.name not in slow
 
     @property
     def lost(self) -> Outcome:

@@ -25,7 +25,17 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "disconnect_peer": (trimq.PeerInfo("PUSH"),),
     "subscribe": (b"topic",),
     "unsubscribe": (b"topic",),
+    "join": (b"group",),
+    "leave": (b"group",),
 }
+MESSAGES: dict[type[trimq.Socket], Any] = {
+    **dict.fromkeys([trimq.Pub, trimq.XPub, trimq.Push, trimq.Pair], b"body"),
+    **dict.fromkeys([trimq.Client, trimq.Scatter, trimq.Channel], b"body"),
+    **dict.fromkeys([trimq.Server, trimq.Peer], trimq.RoutedMessage(1, b"body")),
+    trimq.Dgram: [b"127.0.0.1:5555", b"body"],
+    trimq.Radio: trimq.GroupMessage(b"group", b"body"),
+}
+"""What they send, where not any list will do."""
 NEEDS_NO_RUN = {
     "__aiter__",  # gives the socket itself
     "__aenter__",  # the same; what follows in the block is refused
@@ -44,7 +54,7 @@ def every_use(context: trimq.Context) -> dict[str, Callable[[], Any]]:
     assert listed == {name for name in vars(trimq.Context) if not name.startswith("_")}, "Context has more"
     for kind in ALL_TYPES:
         socket: Any = context.socket(kind)
-        if kind is not trimq.Stream:
+        if kind not in (trimq.Stream, trimq.Dgram):
             endpoint = socket.bind(f"inproc://{kind.__name__}")
             uses[f"{kind.__name__} endpoint.close"] = endpoint.close
             uses[f"{kind.__name__} endpoint.ready"] = endpoint.ready
@@ -60,8 +70,8 @@ def every_use(context: trimq.Context) -> dict[str, Callable[[], Any]]:
             ]
             arguments = ARGUMENTS.get(name, ())
             assert len(arguments) >= len(required), f"{kind.__name__}.{name} is new: say what it is called with"
-            if name in ("send", "send_nowait") and kind in (trimq.Pub, trimq.XPub, trimq.Push, trimq.Pair):
-                arguments = (b"body",)
+            if name in ("send", "send_nowait", "send_many") and kind in MESSAGES:
+                arguments = (MESSAGES[kind],) if name != "send_many" else ([MESSAGES[kind]],)
             uses[f"{kind.__name__}.{name}"] = lambda method=method, arguments=arguments: method(*arguments)
         for name in ("send_hwm", "linger"):
             uses[f"{kind.__name__}.{name} ="] = lambda socket=socket, name=name: setattr(socket, name, 5)

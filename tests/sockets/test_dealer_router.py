@@ -177,7 +177,7 @@ async def test_made_up_ids_are_never_in_use(place: str) -> None:
     async with opened() as ctx:
         router, dealer, other = ctx.socket(Router), ctx.socket(Dealer), ctx.socket(Dealer)
         router.connect(place + "9", routing_id=b"\0\0\0\0\x01")
-        router._by_id._next_id = 0
+        router._by_id._last_id = 0
         await joined(ctx, router, dealer, other, place=place)
         for sender in (dealer, other):
             await sender.send(b"x")

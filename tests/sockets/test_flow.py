@@ -28,17 +28,28 @@ from sockets.helpers import (
 
 import trimq
 from trimq import (
+    Channel,
+    Client,
     Dealer,
+    Dgram,
+    Dish,
     EndpointState,
+    Gather,
+    GroupMessage,
     IncompatibleProtocol,
     Pair,
+    Peer,
     ProtocolError,
     Pub,
     Pull,
     Push,
+    Radio,
     Rep,
     Req,
+    RoutedMessage,
     Router,
+    Scatter,
+    Server,
     Stream,
     Sub,
     XPub,
@@ -62,10 +73,19 @@ COMPATIBLE = {
     Pull: {Push},
     Pair: {Pair},
     Stream: {Stream},
+    Client: {Server},
+    Server: {Client},
+    Scatter: {Gather},
+    Gather: {Scatter},
+    Channel: {Channel},
+    Peer: {Peer},
+    Radio: {Dish},
+    Dish: {Radio},
 }
 """RFC 37, Socket-Type; libzmq.md 1.1. Stream speaks no ZMTP: it talks to its like, and fails with all others."""
 
-PAIRS = [(binder, connector) for binder in ALL_TYPES for connector in ALL_TYPES]
+TYPES = [kind for kind in ALL_TYPES if kind is not Dgram]  # which talks in datagrams only
+PAIRS = [(binder, connector) for binder in TYPES for connector in TYPES]
 FITTING = [(a, b) for a, b in PAIRS if b in COMPATIBLE[a] and a is not Stream]  # for Stream see test_stream.py
 MISFITS = [(a, b) for a, b in PAIRS if b not in COMPATIBLE[a] and Stream not in (a, b)]
 
@@ -75,11 +95,11 @@ def name(kind: Any) -> str:
 
 
 def test_the_table_is_whole() -> None:
-    """144 pairs, each in one list, and the relation is symmetric."""
-    assert len(PAIRS) == 144
-    assert len(FITTING) + len(MISFITS) + 23 == 144  # 23 with a Stream
+    """400 pairs, each in one list, and the relation is symmetric."""
+    assert len(PAIRS) == 400
+    assert len(FITTING) + len(MISFITS) + 39 == 400  # 39 with a Stream
     assert all(a in COMPATIBLE[b] for a, b in FITTING)
-    for kind in ALL_TYPES:
+    for kind in TYPES:
         assert kind._accepts == {other.socket_type for other in COMPATIBLE[kind] if other is not Stream}
 
 
@@ -88,10 +108,25 @@ async def talk(here: Any, there: Any) -> None:
     if isinstance(there, (Sub, XSub)):
         there.subscribe(b"")
         await here.wait_for_subscribers()
+    if isinstance(there, Dish):
+        there.join(b"group")
+        await here.wait_for_members()
     if not isinstance(here, trimq._sockets._flow.Sending) or not isinstance(there, trimq._sockets._flow.Receiving):
         return
     if isinstance(here, Rep):
         return  # speaks only when asked
+    if type(here) in (Client, Server, Scatter, Channel, Peer, Radio):  # their messages have one frame
+        text = b"hello"
+        if isinstance(here, Radio):
+            await here.send(GroupMessage(b"group", text))
+        elif isinstance(here, (Server, Peer)):
+            [number] = here._by_id.remotes
+            await here.send(RoutedMessage(number, text))
+        else:
+            await here.send(text)
+        received = await there.receive()
+        assert (b"".join(received) if isinstance(received, list) else received.body) == text
+        return
     body = [b"hello", b"there"]
     message = body
     if isinstance(here, Router):
@@ -151,11 +186,11 @@ async def test_others_are_refused(binder: Any, connector: Any, place: str) -> No
 
 
 @jumping
-@pytest.mark.parametrize("kind", [kind for kind in ALL_TYPES if kind is not Stream], ids=name)
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind is not Stream], ids=name)
 async def test_refused_before_the_binder_is_there(kind: Any) -> None:
     """inproc, connected first: the bind succeeds, and the connector learns it; what it had queued is dropped, and told."""
     async with opened() as ctx:
-        wrong = next(other for other in ALL_TYPES if other not in COMPATIBLE[kind] and other is not Stream)
+        wrong = next(other for other in TYPES if other not in COMPATIBLE[kind] and other is not Stream)
         one, other = ctx.socket(kind), ctx.socket(wrong)
         endpoint = other.connect("inproc://place")
         one.bind("inproc://place")
@@ -165,7 +200,7 @@ async def test_refused_before_the_binder_is_there(kind: Any) -> None:
 
 
 @jumping
-@pytest.mark.parametrize("kind", [kind for kind in ALL_TYPES if kind is not Stream], ids=name)
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind is not Stream], ids=name)
 async def test_stream_is_no_zmtp_peer(kind: Any) -> None:
     """A Stream says nothing by itself: no other type takes it for a peer, bound or connected; inproc does not carry it."""
     async with opened(handshake_timeout=1) as ctx:
@@ -593,7 +628,7 @@ async def wait_none(*pulls: Pull) -> None:
 async def test_wait_any_of_many_types() -> None:
     """Of all that receive, mixed; one of them closing wakes it."""
     async with opened() as ctx:
-        sockets: list[Any] = [ctx.socket(kind) for kind in ALL_TYPES if kind not in (Pub, Push, Req)]
+        sockets: list[Any] = [ctx.socket(kind) for kind in ALL_TYPES if kind not in (Pub, Push, Req, Scatter, Radio)]
         assert not await level(lambda: wait_none(*sockets))
         push = ctx.socket(Push)
         pull = next(socket for socket in sockets if isinstance(socket, Pull))
@@ -642,6 +677,15 @@ async def test_which_types_have_which_verbs() -> None:
         Pull: receiving,
         Pair: receiving | sending | many,
         Stream: receiving | sending,
+        Client: receiving | sending | many,
+        Server: receiving | sending,
+        Scatter: sending | many,
+        Gather: receiving,
+        Channel: receiving | sending | many,
+        Peer: receiving | sending,
+        Radio: sending | many,
+        Dish: receiving,
+        Dgram: receiving | sending | many,
     }
     every = receiving | sending | many | subscribing | {"wait_for_subscribers"}
     async with opened() as ctx:
@@ -654,6 +698,9 @@ async def test_which_types_have_which_verbs() -> None:
         assert isinstance(ctx.socket(Pull), trio.abc.ReceiveChannel)
         assert isinstance(ctx.socket(Sub), trio.abc.ReceiveChannel)
         assert isinstance(ctx.socket(Pair), trio.abc.Channel)
+        assert isinstance(ctx.socket(Scatter), trio.abc.SendChannel)
+        assert isinstance(ctx.socket(Gather), trio.abc.ReceiveChannel)
+        assert isinstance(ctx.socket(Channel), trio.abc.Channel)
 
 
 @jumping

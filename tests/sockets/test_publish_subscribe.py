@@ -802,7 +802,7 @@ async def test_a_flood_of_subscriptions_ends_its_connection() -> None:
         peer = RawPeer(await raw_connect(network))
         await peer.handshake(b"SUB")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("trimq._sockets._publishers._MAX_TOPICS", 10)
+            patch.setattr("trimq._sockets._fan_out.MAX_TOPICS", 10)
             await peer.stream.send_all(b"".join(zmtp_message(b"\x01%d" % n) for n in range(11)))
             assert await peer.ended()
         await settle()

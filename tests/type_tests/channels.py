@@ -26,6 +26,15 @@ async def a_socket_has_the_type_that_was_asked_for(ctx: trimq.Context) -> None:
     assert_type(ctx.socket(trimq.Pull), trimq.Pull)
     assert_type(ctx.socket(trimq.Pair), trimq.Pair)
     assert_type(ctx.socket(trimq.Stream), trimq.Stream)
+    assert_type(ctx.socket(trimq.Client), trimq.Client)
+    assert_type(ctx.socket(trimq.Server), trimq.Server)
+    assert_type(ctx.socket(trimq.Scatter), trimq.Scatter)
+    assert_type(ctx.socket(trimq.Gather), trimq.Gather)
+    assert_type(ctx.socket(trimq.Channel), trimq.Channel)
+    assert_type(ctx.socket(trimq.Peer), trimq.Peer)
+    assert_type(ctx.socket(trimq.Radio), trimq.Radio)
+    assert_type(ctx.socket(trimq.Dish), trimq.Dish)
+    assert_type(ctx.socket(trimq.Dgram), trimq.Dgram)
 
 
 async def the_readme_example() -> None:
@@ -62,6 +71,33 @@ async def what_goes_in(push: trimq.Push, view: memoryview) -> None:
     await push.send(1)  # type: ignore[arg-type]
 
 
+async def single_part_by_type(client: trimq.Client, scatter: trimq.Scatter, channel: trimq.Channel) -> None:
+    await client.send(b"one frame")
+    await client.send(bytearray(b"one frame"))
+    await client.send_many([b"one", memoryview(b"another")])
+    await client.send([b"several", b"frames"])  # type: ignore[arg-type]
+    scatter.send_nowait([b"several", b"frames"])  # type: ignore[arg-type]
+    await channel.send((b"several", b"frames"))  # type: ignore[arg-type]
+    await channel.send_many([[b"several", b"frames"]])  # type: ignore[list-item]
+    assert_type(await client.receive(), list[bytes])
+    assert_type(await channel.receive_many(), list[list[bytes]])
+
+
+async def routed_by_type(server: trimq.Server, peer: trimq.Peer) -> None:
+    question = await server.receive()
+    assert_type(question, trimq.RoutedMessage)
+    assert_type(question.routing_id, int)
+    assert_type(question.body, bytes)
+    assert_type(await peer.receive_many(), list[trimq.RoutedMessage])
+    await server.send(trimq.RoutedMessage(question.routing_id, b"answer"))
+    await server.send(b"answer")  # type: ignore[arg-type]
+    await peer.send([b"answer"])  # type: ignore[arg-type]
+    question.body = b"frozen"  # type: ignore[misc]
+    server.disconnect_peer(question.routing_id)
+    async for message in server:
+        assert_type(message, trimq.RoutedMessage)
+
+
 async def a_type_lacks_what_its_pattern_cannot_do(push: trimq.Push, pull: trimq.Pull, sub: trimq.Sub) -> None:
     await push.receive()  # type: ignore[attr-defined]
     await pull.send(b"no")  # type: ignore[attr-defined]
@@ -83,3 +119,18 @@ def errors_are_what_python_people_catch(
     closed_resource: trio.ClosedResourceError = ended
     closed_resource = closed
     value: ValueError = endpoint
+
+
+async def groups(radio: trimq.Radio, dish: trimq.Dish, dgram: trimq.Dgram) -> None:
+    message = trimq.GroupMessage("group", bytearray(b"body"))
+    assert_type(message.group, bytes)
+    assert_type(message.body, bytes)
+    await radio.send(message)
+    await radio.send(b"no group")  # type: ignore[arg-type]
+    await radio.send([b"group", b"body"])  # type: ignore[arg-type]
+    assert_type(await dish.receive(), trimq.GroupMessage)
+    assert_type(await dish.receive_many(), list[trimq.GroupMessage])
+    sending: trio.abc.SendChannel[trimq.GroupMessage] = radio
+    receiving: trio.abc.ReceiveChannel[trimq.GroupMessage] = dish
+    await dgram.send([b"127.0.0.1:5555", b"hello"])
+    assert_type(await dgram.receive(), list[bytes])

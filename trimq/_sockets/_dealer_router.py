@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Unpack
 
 from .._abc import PeerInfo
 from .._endpoint import Endpoint
 from .._errors import HostUnreachable, ProtocolError
-from .._message import MAX_SENT, Body, MessageLike, pack
+from .._message import MAX_SENT, Body, Message, MessageLike, pack
 from .._monitor import HandedOver
-from .._options import Option, SocketOptions, boolean, frame
+from .._options import Option, SocketOptions, boolean, flags, frame
 from .._remote import Remote
-from .._routing import UNLIMITED, ByIdentity, FanOut
-from ._flow import Sending
-from ._patterns import Balanced, Conflating, FairQueued, Identified
+from .._routing import UNLIMITED, ByIdentity
+from ._notices import Greeting, HiccupTold, LossTold
+from ._patterns import Addressing, Balanced, Conflating, FairQueued, Identified
 
 __all__ = ["Dealer", "DealerOptions", "Router", "RouterOptions"]
 
@@ -26,6 +27,8 @@ class DealerOptions(SocketOptions, total=False):
     probe_router: bool
     mute: str
     conflate: bool
+    hello_message: bytes
+    hiccup_message: bytes
 
 
 class RouterOptions(SocketOptions, total=False):
@@ -35,9 +38,12 @@ class RouterOptions(SocketOptions, total=False):
     probe_router: bool
     mandatory: bool
     handover: bool
+    notify_peers: Collection[str]
+    hello_message: bytes
+    disconnect_message: bytes
 
 
-class Dealer(Conflating, Identified, Balanced, FairQueued):
+class Dealer(Greeting, HiccupTold, Conflating, Identified, Balanced[MessageLike], FairQueued[Message]):
     """Sends round-robin and receives from each peer in turn; peers are Rep, Dealer and Router (RFC 28, ZMQ_DEALER).
 
     Messages pass as they are: to talk with a Rep, send an empty frame first. ``send`` waits while no peer has room.
@@ -51,7 +57,7 @@ class Dealer(Conflating, Identified, Balanced, FairQueued):
         super().__init__(**options)
 
 
-class Addressed(FairQueued, Sending):
+class Addressed(Addressing[Message, MessageLike]):
     """Sends to the peer that a message's first frame names, and puts the sender's id first when receiving."""
 
     def _prepare(self) -> None:
@@ -91,62 +97,19 @@ class Addressed(FairQueued, Sending):
             raise ValueError(f"a {name}'s message is the peer's routing id and then a frame or more, not one frame")
         return item
 
+    def _whom(self, item: Body) -> bytes | None:
+        return None if isinstance(item, bytes) else item[0]
+
     def _take_addressed(self) -> Body | None:
         body = self._fair.take()
         if body is None:
             return None
         assert self._fair.source is not None
-        routing_id = self._fair.source.routing_id
+        routing_id: bytes = self._fair.source.routing_id
         return [routing_id, body] if isinstance(body, bytes) else [routing_id, *body]
 
-    def _behind(self, item: Body) -> bool:
-        # Room belongs to one peer: only who waits for the same one is before us.
-        return any(waiter.want[:1] == item[:1] for waiter in self._senders)
 
-    def _in_line(self) -> bool:
-        return False
-
-    def _serve_senders(self) -> None:
-        full: set[bytes] = set()
-        for waiter in list(self._senders):
-            routing_id = waiter.want[0]
-            if routing_id in full:
-                continue
-            try:
-                if not self._offer(waiter.want):
-                    full.add(routing_id)
-                    continue
-            except OSError as error:
-                del self._senders[waiter]
-                waiter.fail(error)
-            else:
-                del self._senders[waiter]
-                waiter.serve()
-        self._write_bell.ring()
-
-    def _joined(self, remote: Remote) -> None:
-        super()._joined(remote)
-        if not remote.routing_id:
-            remote.routing_id = self._by_id.make_id()
-        self._by_id.add(remote)
-        self._roomy(remote)
-
-    def _left(self, remote: Remote) -> None:
-        super()._left(remote)
-        self._by_id.remove(remote)
-        self._serve_senders()
-
-    def _put(self, remote: Remote, item: Body) -> bool:
-        """Queues a message for its peer, without the id; False if there is no room, and then it will be told."""
-        outbox = remote.outbox
-        if len(outbox.queue) + outbox.held >= outbox.hwm:
-            outbox.writer_waits = True
-            return False
-        outbox.put(item[1] if len(item) == 2 else item[1:])  # type: ignore[arg-type]
-        return True
-
-
-class Router(Identified, Addressed):
+class Router(Greeting, LossTold, Identified, Addressed):
     """Sends to the peer that the first frame names; received messages begin with their sender's id (RFC 28, ZMQ_ROUTER).
 
     Peers are Req, Dealer and Router. A peer's id is what it announces (its ``routing_id``), or five bytes made up
@@ -164,6 +127,12 @@ class Router(Identified, Addressed):
     handover: Option[bool] = Option(
         False, boolean, "Whether a new peer takes over an id that is in use (ZMQ_ROUTER_HANDOVER)."
     )
+    notify_peers: Option[Collection[str]] = Option(
+        frozenset(),
+        flags("connect", "disconnect"),
+        "What is told by a message of the peer's id and an empty frame: that it is there, that its connection is lost "
+        "(ZMQ_ROUTER_NOTIFY).",
+    )
 
     def __init__(self, **options: Unpack[RouterOptions]) -> None:
         super().__init__(**options)
@@ -175,12 +144,12 @@ class Router(Identified, Addressed):
     def _route(self, item: Body) -> bool:
         if type(item) is bytes:
             self._addressed(item)
-        remote = self._by_id.remotes.get(item[0])  # type: ignore[arg-type]
+        remote = self._by_id.remotes.get(item[0])
         if remote is None:
             if self.mandatory:
                 raise HostUnreachable(f"no peer has the routing id {item[0]!r}")
             self._unroutable()
-        elif not self._put(remote, item):
+        elif not self._put(remote, item[1] if len(item) == 2 else item[1:]):  # type: ignore[arg-type]
             if self.mandatory:
                 return False
             remote.outbox.writer_waits = False
@@ -188,21 +157,20 @@ class Router(Identified, Addressed):
         return True
 
     def _sendable(self) -> bool:
-        if not self.mandatory:
-            return True
-        remotes = self._by_id.remotes.values()
-        if any(remote.outbox.room > 0 for remote in remotes):
-            return True
-        for remote in remotes:
-            remote.outbox.writer_waits = True
-        return False
+        return not self.mandatory or self._some_room()
 
     def _proxy_room(self) -> int:
-        if not self.mandatory:
-            return UNLIMITED
-        # Whom the next message goes to is not known: there is as much room as every peer has.
-        remotes = self._by_id.remotes.values()
-        return 0 if FanOut.blocked(remotes) else FanOut.room(remotes)
+        return self._room_of_all() if self.mandatory else UNLIMITED
+
+    def _linked(self, remote: Remote) -> None:
+        super()._linked(remote)
+        if "connect" in self.notify_peers:
+            remote.inbox.put(b"")
+
+    def _unlinked(self, remote: Remote) -> None:
+        super()._unlinked(remote)
+        if "disconnect" in self.notify_peers and not remote.outbox.ended:  # who closed it need not be told
+            remote.inbox.put(b"")
 
     def _joins_at_connect(self, remote: Remote) -> bool:
         # zmq_connect(3): ready for a peer only once its handshake is complete, unless we named it ourselves

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import islice
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from .._abc import PeerInfo
-from .._message import Body, Message, MessageLike, pack, unpack
+from .._message import Body, pack, unpack
 from .._remote import Remote
 from .._util import Waiter, park, until
 from ._socket import Socket
@@ -27,6 +27,9 @@ __all__ = ["Receiving", "Sending", "SendingMany", "wait_any"]
 _LEAST, _MOST = 16, 512  # messages that send_many queues between two looks at the clock; see also `_MOST` in `_util`
 _QUICK = 250e-6  # seconds: a run that took less may be longer, one that took more is to be shorter
 
+
+Sent_contra = TypeVar("Sent_contra", contravariant=True)
+Received_co = TypeVar("Received_co", covariant=True)
 
 _ONE, _WITH_PEER = 0, -1  # what a receive waits for, if it is not a number of messages
 
@@ -45,21 +48,21 @@ def _no_room(item: Body) -> bool:
     return False
 
 
-class Sending(Socket):
-    """What sockets have that can send."""
+class Sending(Socket, Generic[Sent_contra]):
+    """What sockets have that can send: messages of this form."""
 
     # Set by the type's `_prepare`, replaced at the socket's end. It queues the message, or returns False if there is no
     # room for it now; it raises HostUnreachable or StateError if the message cannot be sent whatever the room.
-    _offer: Callable[[Body], bool]
+    _offer: Callable[[Any], bool]
 
     def _sendable(self) -> bool:
         """Whether a message would find room (some message, where that depends on the message)."""
         raise NotImplementedError
 
-    def _pack(self, value: MessageLike) -> Body:
+    def _pack(self, value: Any) -> Any:
         return pack(value)
 
-    def _behind(self, item: Body) -> bool:
+    def _behind(self, item: Any) -> bool:
         """Whether this message must wait for those that wait already."""
         return True
 
@@ -120,7 +123,7 @@ class Sending(Socket):
         self._write_bell.ring()
 
     @enable_ki_protection
-    async def send(self, value: MessageLike) -> None:
+    async def send(self, value: Sent_contra) -> None:
         """Queues a message; waits while there is no room for it (or drops, as the type says).
 
         Args:
@@ -143,7 +146,7 @@ class Sending(Socket):
             await park(Waiter(item, self._pace), self._senders, self._serve_senders)
 
     @enable_ki_protection
-    def send_nowait(self, value: MessageLike) -> None:
+    def send_nowait(self, value: Sent_contra) -> None:
         """Queues a message if there is room now.
 
         Raises:
@@ -171,7 +174,7 @@ class Sending(Socket):
         await until(test, self._write_bell, pace=self._pace)
 
 
-class SendingMany(Sending):
+class SendingMany(Sending[Sent_contra]):
     """What sockets have where room does not depend on the message."""
 
     # How many messages may be offered now without being refused; set and replaced as `_offer` is.
@@ -187,7 +190,7 @@ class SendingMany(Sending):
     def _proxy_room(self) -> int:
         return 0 if self._senders else self._room()
 
-    def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
+    def _offer_many(self, values: Iterator[Sent_contra], limit: int) -> int:
         """Queues up to ``limit`` messages, no more than there is room for; returns how many it took."""
         taken = 0
         for value in islice(values, limit):
@@ -198,7 +201,7 @@ class SendingMany(Sending):
         return taken
 
     @enable_ki_protection
-    async def send_many(self, values: Iterable[MessageLike]) -> None:
+    async def send_many(self, values: Iterable[Sent_contra]) -> None:
         """Queues messages, as many as the iterable gives; waits whenever there is no room.
 
         Room first, then ``next()``: a cancelled send_many has taken from the iterator exactly what it queued.
@@ -234,13 +237,13 @@ class SendingMany(Sending):
                 return  # of a list it is known that nothing follows, without room for it
 
 
-class Receiving(Socket):
-    """What sockets have that can receive."""
+class Receiving(Socket, Generic[Received_co]):
+    """What sockets have that can receive: messages of this form."""
 
     # Set by the type's `_prepare`, replaced at the socket's end: the next message, or None if there is none; up to so
     # many messages; whether there is one. They raise StateError where it is not the socket's turn to receive.
-    _take: Callable[[], Body | None]
-    _take_many: Callable[[int], list[Body]]
+    _take: Callable[[], Any]
+    _take_many: Callable[[int], list[Any]]
     _receivable: Callable[[], bool]
 
     def _prepare(self) -> None:
@@ -257,8 +260,8 @@ class Receiving(Socket):
         self._take = lambda: None
         self._take_many = lambda limit: []
 
-    def _take_one_by_one(self, limit: int) -> list[Body]:
-        batch: list[Body] = []
+    def _take_one_by_one(self, limit: int) -> list[Any]:
+        batch: list[Any] = []
         while len(batch) < limit and (body := self._take()) is not None:
             batch.append(body)
         return batch
@@ -281,7 +284,7 @@ class Receiving(Socket):
         self._read_bell.ring()
 
     @enable_ki_protection
-    async def receive(self) -> Message:
+    async def receive(self) -> Received_co:
         """Takes the next message; waits for one if there is none.
 
         Returns:
@@ -306,7 +309,7 @@ class Receiving(Socket):
         return await park(Waiter(want, self._pace), self._receivers)
 
     @enable_ki_protection
-    async def receive_from(self) -> tuple[Message, PeerInfo]:
+    async def receive_from(self) -> tuple[Received_co, PeerInfo]:
         """Takes the next message, and says whom it came from; otherwise as `receive`.
 
         Returns:
@@ -318,7 +321,7 @@ class Receiving(Socket):
             body, peer = await self._wait_to_receive(_WITH_PEER)
         else:
             peer = self._peer_of_last()
-        return [body] if isinstance(body, bytes) else body, peer
+        return [body] if isinstance(body, bytes) else body, peer  # type: ignore[return-value]
 
     def _source(self) -> Remote | None:
         """Whom the message taken last came from."""
@@ -332,7 +335,7 @@ class Receiving(Socket):
         return peer
 
     @enable_ki_protection
-    def receive_nowait(self) -> Message:
+    def receive_nowait(self) -> Received_co:
         """Takes the next message if there is one.
 
         Raises:
@@ -347,7 +350,7 @@ class Receiving(Socket):
         return [body] if type(body) is bytes else body  # type: ignore[return-value]
 
     @enable_ki_protection
-    async def receive_many(self, max: int = 1000) -> list[Message]:
+    async def receive_many(self, max: int = 1000) -> list[Received_co]:
         """Waits for a message, then takes what is there.
 
         Args:
@@ -366,7 +369,7 @@ class Receiving(Socket):
             raise ValueError(f"max is the most messages to take, at least 1, not {max}")
         await self._pace.checkpoint()
         most = min(max, self._pace.most)
-        return unpack(self._take_many(most) or await self._wait_to_receive(most))
+        return unpack(self._take_many(most) or await self._wait_to_receive(most))  # type: ignore[return-value]
 
     async def wait_receivable(self) -> None:
         """Waits until there is a message, and takes nothing. A cancellation leaves no trace.
@@ -385,11 +388,11 @@ class Receiving(Socket):
         """Messages as they come; ends by ContextTerminated, SocketClosed or Cancelled, never by itself."""
         return self
 
-    def __anext__(self) -> Coroutine[Any, Any, Message]:
+    def __anext__(self) -> Coroutine[Any, Any, Received_co]:
         return self.receive()
 
 
-async def wait_any(*sockets: Receiving) -> list[Receiving]:
+async def wait_any(*sockets: Receiving[Any]) -> list[Receiving[Any]]:
     """Waits until at least one of these sockets has a message, and takes nothing.
 
     Returns:
@@ -403,7 +406,7 @@ async def wait_any(*sockets: Receiving) -> list[Receiving]:
     if not sockets:
         raise ValueError("wait_any waits for at least one socket")
 
-    def test() -> list[Receiving]:
+    def test() -> list[Receiving[Any]]:
         for socket in sockets:
             socket._check_open()
         return [socket for socket in sockets if socket._receivable()]

@@ -8,11 +8,24 @@ import trio
 
 from .._abc import PeerInfo
 from .._errors import ProtocolError
+from .._message import Message, MessageLike
 from .._options import SocketOptions
 from .._remote import Remote
 from ._patterns import Balanced, FairQueued
+from ._socket import Socket
 
-__all__ = ["Pair", "PairOptions"]
+__all__ = ["Exclusive", "Pair", "PairOptions"]
+
+
+class Exclusive(Socket):
+    """Has one peer at a time, and does not reconnect after a loss."""
+
+    _one_peer = True
+
+    def _admit(self, remote: Remote, info: PeerInfo) -> None:
+        if any(other is not remote and not other.retired for other in self._remotes):
+            name = type(self).__name__
+            raise ProtocolError(f"a {name} has one peer at a time, and this one has a peer (or is connecting to one)")
 
 
 class PairOptions(SocketOptions, total=False):
@@ -21,7 +34,7 @@ class PairOptions(SocketOptions, total=False):
     mute: str
 
 
-class Pair(Balanced, FairQueued, trio.abc.Channel[Any]):
+class Pair(Exclusive, Balanced[MessageLike], FairQueued[Message], trio.abc.Channel[Any]):
     """Talks to one peer, a Pair like itself (RFC 31, ZMQ_PAIR).
 
     A second peer is refused while there is one. A connected Pair keeps trying until its first handshake; after a
@@ -30,11 +43,6 @@ class Pair(Balanced, FairQueued, trio.abc.Channel[Any]):
 
     socket_type = "PAIR"
     _accepts = frozenset({"PAIR"})
-    _one_peer = True
 
     def __init__(self, **options: Unpack[PairOptions]) -> None:
         super().__init__(**options)
-
-    def _admit(self, remote: Remote, info: PeerInfo) -> None:
-        if any(other is not remote and not other.retired for other in self._remotes):
-            raise ProtocolError("a Pair has one peer at a time, and this one has a peer (or is connecting to one)")

@@ -1,19 +1,20 @@
-"""Compositions that several types share: balanced sending, fair receiving, routing ids."""
+"""Compositions that several types share: sending round-robin or to whom the message names, fair receiving, routing ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from .._limits import keep_latest
-from .._message import Body, MessageLike
+from .._message import Body, pack
 from .._options import Option, boolean, choice, identity
 from .._pipe import Pipe
 from .._remote import Intake, Remote
-from .._routing import UNLIMITED, FairQueue, RoundRobin
-from ._flow import Receiving, Sending, SendingMany
+from .._routing import UNLIMITED, ByIdentity, FairQueue, FanOut, RoundRobin
+from ._flow import Received_co, Receiving, Sending, SendingMany, Sent_contra
 from ._socket import Socket
 
-__all__ = ["Balanced", "Balancing", "Conflating", "FairQueued", "Identified"]
+__all__ = ["Addressing", "Balanced", "Balancing", "Conflating", "FairQueued", "Identified"]
 
 
 class Conflating(Socket):
@@ -37,7 +38,7 @@ class Conflating(Socket):
             keep_latest(pipe, remote.drop)
 
 
-class Balancing(Sending):
+class Balancing(Sending[Sent_contra]):
     """Knows whose turn it is to be sent to; a type says what is sent."""
 
     def _prepare(self) -> None:
@@ -58,7 +59,7 @@ class Balancing(Sending):
         self._balancer.remove(remote)
 
 
-class Balanced(Balancing, SendingMany):
+class Balanced(Balancing[Sent_contra], SendingMany[Sent_contra]):
     """Sends round-robin; while no peer has room it waits, or drops, as ``mute`` says."""
 
     mute: Option[str] = Option(
@@ -67,6 +68,8 @@ class Balanced(Balancing, SendingMany):
         "What ``send`` does while no peer has room: it waits (``block``), drops the message (``drop_new``), or drops the "
         "oldest one that waits for the peer whose turn it is (``drop_old``).",
     )
+
+    _packs: Callable[[Any], Body] = staticmethod(pack)  # what `_pack` does, for many
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -107,9 +110,9 @@ class Balanced(Balancing, SendingMany):
         else:
             super()._put_all(bodies)
 
-    def _offer_many(self, values: Iterator[MessageLike], limit: int) -> int:
+    def _offer_many(self, values: Iterator[Sent_contra], limit: int) -> int:
         if self.mute == "block":
-            return self._balancer.offer_many(values, limit)
+            return self._balancer.offer_many(values, limit, self._packs)
         return super()._offer_many(values, limit)
 
 
@@ -131,7 +134,7 @@ class Identified(Socket):
             remote.outbox.put_first(b"")
 
 
-class FairQueued(Receiving):
+class FairQueued(Receiving[Received_co]):
     """Receives from each peer in turn."""
 
     def _prepare(self) -> None:
@@ -150,3 +153,75 @@ class FairQueued(Receiving):
     def _arrived(self, remote: Remote) -> None:
         self._fair.activate(remote)
         self._serve_receivers()
+
+
+class Addressing(FairQueued[Received_co], Sending[Sent_contra]):
+    """Sends to the peer that the message names, and receives from each in turn. A type says how a message names its peer."""
+
+    _by_id: ByIdentity  # set by the type's `_prepare`
+
+    def _whom(self, item: Any) -> Any:
+        """The routing id that the message names; None if it is no message of this type."""
+        raise NotImplementedError
+
+    def _behind(self, item: Any) -> bool:
+        # Room belongs to one peer: only who waits for the same one is before us.
+        whom = self._whom(item)
+        return any(self._whom(waiter.want) == whom for waiter in self._senders)
+
+    def _in_line(self) -> bool:
+        return False
+
+    def _serve_senders(self) -> None:
+        full: set[Any] = set()
+        for waiter in list(self._senders):
+            whom = self._whom(waiter.want)
+            if whom in full:
+                continue
+            try:
+                if not self._offer(waiter.want):
+                    full.add(whom)
+                    continue
+            except OSError as error:
+                del self._senders[waiter]
+                waiter.fail(error)
+            else:
+                del self._senders[waiter]
+                waiter.serve()
+        self._write_bell.ring()
+
+    def _joined(self, remote: Remote) -> None:
+        super()._joined(remote)
+        if not remote.routing_id:
+            remote.routing_id = self._by_id.make_id()
+        self._by_id.add(remote)
+        self._roomy(remote)
+
+    def _left(self, remote: Remote) -> None:
+        super()._left(remote)
+        self._by_id.remove(remote)
+        self._serve_senders()
+
+    @staticmethod
+    def _put(remote: Remote, item: Body) -> bool:
+        """Queues a message for its peer; False if there is no room, and then it will be told."""
+        outbox = remote.outbox
+        if len(outbox.queue) + outbox.held >= outbox.hwm:
+            outbox.writer_waits = True
+            return False
+        outbox.put(item)
+        return True
+
+    def _some_room(self) -> bool:
+        """Whether some peer has room; if not, it will be told."""
+        remotes = self._by_id.remotes.values()
+        if any(remote.outbox.room > 0 for remote in remotes):
+            return True
+        for remote in remotes:
+            remote.outbox.writer_waits = True
+        return False
+
+    def _room_of_all(self) -> int:
+        """As much room as every peer has: whom the next message goes to is not known."""
+        remotes = self._by_id.remotes.values()
+        return 0 if FanOut.blocked(remotes) else FanOut.room(remotes)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import attrs
 
 from .._abc import PeerInfo, Wire
+from .._abc_datagrams import DatagramCodec
 from .._limits import Latest, make_pipe
 from .._mechanisms._null import Null
 from .._monitor import Dropped, Monitor
@@ -61,6 +62,8 @@ class Peering:
     _publishes: ClassVar[bool] = False  # peers may subscribe
     _announces_identity: ClassVar[bool] = False
     _connects_once: ClassVar[bool] = False  # a second connect to the same endpoint is ignored
+    _speaks: ClassVar[type[Connection]] = Connection  # on streams
+    _datagram_verbs: ClassVar[frozenset[str]] = frozenset()  # "bind", "connect": what it can do over datagrams
     _one_peer: ClassVar[bool] = False  # exclusive, and not reconnected after a loss (PAIR)
     _default_linger: ClassVar[float] = math.inf
     _libzmq: bool  # the context's profile
@@ -212,8 +215,12 @@ class Peering:
                 pipe.opened()
 
     def _settings(self) -> Settings:
-        names = [field.name for field in attrs.fields(Settings) if field.name != "libzmq"]
+        names = [field.name for field in attrs.fields(Settings) if hasattr(type(self), field.name)]
         return Settings(libzmq=self._libzmq, **{name: getattr(self, name) for name in names})
+
+    def _datagrams(self) -> DatagramCodec:
+        """What the type says in datagrams; asked of those that `_datagram_verbs` lets do it."""
+        raise NotImplementedError
 
     @property
     def _identity(self) -> bytes | None:
@@ -224,7 +231,7 @@ class Peering:
 
     def _wire(self, settings: Settings) -> Wire:
         """A new conversation with a peer on a stream."""
-        return Connection(
+        return self._speaks(
             socket_type=self.socket_type,
             accepts=self._accepts,
             mechanism=Null(),

@@ -27,7 +27,7 @@ class PullOptions(SocketOptions, total=False):
     conflate: bool
 
 
-class Push(Conflating, Balanced, trio.abc.SendChannel[MessageLike]):
+class Push(Conflating, Balanced[MessageLike], trio.abc.SendChannel[MessageLike]):
     """Distributes messages among Pull peers, round-robin (RFC 30, ZMQ_PUSH).
 
     ``send`` waits while no peer has room (or drops, see ``mute``): while there is none at all, after ``bind`` alone.
@@ -45,7 +45,7 @@ class Push(Conflating, Balanced, trio.abc.SendChannel[MessageLike]):
         super()._opened(remote)
 
 
-class Pull(Conflating, FairQueued, trio.abc.ReceiveChannel[Message]):
+class Pull(Conflating, FairQueued[Message], trio.abc.ReceiveChannel[Message]):
     """Collects messages from Push peers, from each in turn (RFC 30, ZMQ_PULL).
 
     What a peer sent before it went away can still be received.

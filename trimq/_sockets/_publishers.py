@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Unpack
 
@@ -10,21 +9,16 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._errors import ProtocolError, StateError
-from .._message import Body, MessageLike, Subscription
-from .._monitor import Subscribed, Unsubscribed
-from .._options import Option, SocketOptions, boolean, choice, frame
+from .._message import Body, Message, MessageLike, Subscription
+from .._options import Option, SocketOptions, boolean, frame
 from .._remote import Intake, Remote
-from .._routing import UNLIMITED, FanOut
 from .._subscriptions import TopicTable
-from .._util import until
-from ._flow import Receiving, SendingMany
+from ._fan_out import MAX_TOPICS, FanningOut
+from ._flow import Receiving
 from ._news import News
 from ._patterns import Conflating
 
 __all__ = ["Pub", "PubOptions", "XPub", "XPubOptions"]
-
-_PATIENCE = 16  # messages
-_MAX_TOPICS = 1_000_000  # of one peer: beyond that it is a flood, not a subscriber
 
 
 class PubOptions(SocketOptions, total=False):
@@ -51,28 +45,9 @@ class XPubOptions(SocketOptions, total=False):
     welcome_message: bytes
 
 
-class _NoDrop(Option[bool]):
-    """``nodrop`` is another word for one of the values of ``mute``."""
-
-    def __get__(self, socket: Any, owner: type) -> Any:
-        return self if socket is None else socket.mute == "block"
-
-    def __set__(self, socket: Any, value: bool) -> None:
-        socket.mute = "block" if self.check(self.name, value) else "drop_new"
-
-
-class Publisher(SendingMany):
+class Publisher(FanningOut[MessageLike]):
     """Sends each message to the peers that subscribed to a prefix of its first frame."""
 
-    _publishes = True
-
-    mute: Option[str] = Option(
-        "drop_new",
-        choice("drop_new", "drop_old", "block"),
-        "What happens when a subscriber's queue is full: that subscriber misses the message (``drop_new``), or the oldest "
-        "one that waits (``drop_old``), or ``send`` waits, for all (``block``).",
-    )
-    nodrop: Option[bool] = _NoDrop(False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).')
     invert_matching: Option[bool] = Option(
         False,
         boolean,
@@ -84,12 +59,8 @@ class Publisher(SendingMany):
         "Whether of a message with several frames only the first may be a subscription (ZMQ_ONLY_FIRST_SUBSCRIBE).",
     )
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._topics = TopicTable()
-        self._sure = 0  # messages that find room at every subscriber, whatever their topic
-        self._choose()
-        self._room = self._room_for_all
+    def _make_table(self) -> TopicTable:
+        return TopicTable()
 
     def _choose(self) -> None:
         self._offer = self._publish_inverted if self.invert_matching else self._publish
@@ -104,81 +75,15 @@ class Publisher(SendingMany):
         Raises:
           ContextTerminated, SocketClosed: the socket has ended.
         """
-        wanted = None if topic is None else frame("topic", topic)
-
-        def test() -> bool:
-            self._check_open()
-            if wanted is not None:
-                return len(self._topics.match(wanted)) >= n
-            return sum(bool(remote.topics) for remote in self._remotes) >= n
-
-        await until(test, self._peer_bell, pace=self._pace)
-
-    def _publish(self, item: Body) -> bool:
-        remotes = self._topics.match(item if type(item) is bytes else item[0])  # type: ignore[arg-type]
-        if remotes:
-            many = len(remotes) > 1
-            if self._sure > 0 or self._find_room():
-                self._sure -= 1
-                FanOut.spread(item, remotes, many)
-                return True
-            return self._publish_to(item, remotes)
-        return True
-
-    def _publish_to(self, item: Body, remotes: Mapping[Remote, None]) -> bool:
-        """Publishes to peers of which some may be full."""
-        if self.mute == "block" and FanOut.blocked(remotes):
-            return False
-        FanOut.send(item, remotes, len(remotes) > 1, drop_old=self.mute == "drop_old")
-        return True
+        await self._wait_for_interest(n, None if topic is None else frame("topic", topic))
 
     def _publish_inverted(self, item: Body) -> bool:
         matched = self._topics.match(item if isinstance(item, bytes) else item[0])
         others = dict.fromkeys(remote for remote in self._remotes if remote.info is not None and remote not in matched)
         return self._publish_to(item, others)
 
-    def _find_room(self) -> bool:
-        """Finds out how many messages may be sent without a look at each subscriber's queue.
-
-        Only this socket fills these queues, so that they have at least as much room until then.
-        """
-        if self._sure < 0:  # it was no use a moment ago
-            self._sure += 1
-            return False
-        self._sure = FanOut.room(remote for remote in self._remotes if remote.topics) or -_PATIENCE
-        return self._sure > 0
-
-    def _room_for_all(self) -> int:
-        if self.mute != "block":
-            return UNLIMITED
-        # Which peers a message goes to is not known before it is there: room is what all subscribers have.
-        subscribers = [remote for remote in self._remotes if remote.topics or self.invert_matching]
-        return 0 if FanOut.blocked(subscribers) else FanOut.room(subscribers)
-
-    def _option_set(self, name: str) -> None:
-        if not self._closed and not self._terminated:
-            self._choose()
-        super()._option_set(name)
-        self._look_again()
-
-    def _topic_count(self) -> int:
-        return len(self._topics)
-
-    def _set_marks(self, remote: Remote) -> None:
-        self._look_again()
-        super()._set_marks(remote)
-
-    def _look_again(self) -> None:
-        self._sure = 0
-
-    def _linked(self, remote: Remote) -> None:
-        super()._linked(remote)
-        self._sure = 0  # it may get a message of welcome, and its queue is not like the others'
-
-    def _opened(self, remote: Remote) -> None:
-        super()._opened(remote)
-        remote.inbox = Intake(partial(self._upstream, remote))
-        remote.on_marks = self._look_again
+    def _interested(self, remote: Remote) -> bool:
+        return super()._interested(remote) or self.invert_matching
 
     def _upstream(self, remote: Remote, item: Any) -> None:
         """What a subscriber sent: subscriptions in either form (wire.md trap 8), or messages of its user."""
@@ -194,55 +99,8 @@ class Publisher(SendingMany):
         if rest:
             self._user_message(remote, rest[0] if len(rest) == 1 else rest)
 
-    def _subscription(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
-        if subscribe:
-            if len(remote.topics) >= _MAX_TOPICS:
-                raise ProtocolError(f"the peer has more than {_MAX_TOPICS} subscriptions")
-            first = self._topics.add(topic, remote)
-        elif topic not in remote.topics:
-            self._stray(remote, topic)
-            return
-        else:
-            first = self._topics.remove(topic, remote)
-        self._sure = 0
-        if self._monitor.listeners:
-            self._tell_listeners(remote, topic, subscribe)
-        self._subscribed(remote, topic, subscribe, first)
-        self._peer_bell.ring()
-        if not subscribe:
-            self._serve_senders()  # who waits for room at this peer need not, now
-
-    def _tell_listeners(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
-        peer = remote.info or remote.last_info
-        if subscribe:
-            assert peer is not None
-            self._monitor.tell(Subscribed(remote.where, peer, topic))
-        else:
-            self._monitor.tell(Unsubscribed(remote.where, peer, topic))
-
-    def _subscribed(self, remote: Remote, topic: bytes, subscribe: bool, changed: bool) -> None:
-        """A peer's subscription was noted; it was the topic's first, or last, if ``changed``."""
-
-    def _stray(self, remote: Remote, topic: bytes) -> None:
-        """A peer cancelled what it had not subscribed to."""
-
     def _user_message(self, remote: Remote, item: Body) -> None:
         """A subscriber's user sent this upstream."""
-
-    def _unlinked(self, remote: Remote) -> None:
-        super()._unlinked(remote)
-        self._forget_topics(remote)
-
-    def _left(self, remote: Remote) -> None:
-        super()._left(remote)
-        self._forget_topics(remote)
-
-    def _forget_topics(self, remote: Remote) -> None:
-        for topic in list(remote.topics):
-            if self._monitor.listeners:
-                self._tell_listeners(remote, topic, False)
-            self._subscribed(remote, topic, False, self._topics.remove(topic, remote))
-        self._serve_senders()
 
 
 class Pub(Conflating, Publisher, trio.abc.SendChannel[MessageLike]):
@@ -260,7 +118,7 @@ class Pub(Conflating, Publisher, trio.abc.SendChannel[MessageLike]):
         super().__init__(**options)
 
 
-class XPub(Publisher, Receiving):
+class XPub(Publisher, Receiving[Message]):
     """A Pub that also receives: its peers' subscriptions, as ``01 topic`` and ``00 topic``, and what XSub users send
     (RFC 29, ZMQ_XPUB).
 
@@ -355,8 +213,8 @@ class XPub(Publisher, Receiving):
             return
         if not subscribe:
             asked_for.remove(topic)
-        elif len(asked_for) >= _MAX_TOPICS:
-            raise ProtocolError(f"the peer has more than {_MAX_TOPICS} subscriptions")
+        elif len(asked_for) >= MAX_TOPICS:
+            raise ProtocolError(f"the peer has more than {MAX_TOPICS} subscriptions")
         else:
             asked_for.add(topic)
         self._tell(remote, topic, subscribe)

@@ -15,9 +15,10 @@ from .._message import Body, Message, MessageLike
 from .._options import Option, SocketOptions, boolean, interval, whole
 from .._remote import Intake, Remote
 from ._flow import Receiving, Sending
+from ._notices import Greeting
 from ._patterns import Balancing, FairQueued, Identified
 
-__all__ = ["Rep", "Req", "ReqOptions"]
+__all__ = ["Rep", "RepOptions", "Req", "ReqOptions"]
 
 
 class ReqOptions(SocketOptions, total=False):
@@ -27,6 +28,13 @@ class ReqOptions(SocketOptions, total=False):
     probe_router: bool
     correlate: bool
     relaxed: bool
+    hello_message: bytes
+
+
+class RepOptions(SocketOptions, total=False):
+    """The options of a Rep."""
+
+    hello_message: bytes
 
 
 def _join(envelope: list[bytes], body: Body) -> list[bytes]:
@@ -37,7 +45,7 @@ def _body(frames: list[bytes]) -> Body:
     return frames[0] if len(frames) == 1 else frames
 
 
-class Req(Identified, Balancing, Receiving):
+class Req(Greeting, Identified, Balancing[MessageLike], Receiving[Message]):
     """Sends a request, then receives its reply, in turn; peers are Rep and Router (RFC 28, ZMQ_REQ).
 
     Requests go round-robin; the reply is taken from the peer that was asked, anything else is dropped. ``send`` waits
@@ -208,7 +216,7 @@ class Req(Identified, Balancing, Receiving):
                 self._retry.cancel()
 
 
-class Rep(FairQueued, Sending):
+class Rep(Greeting, FairQueued[Message], Sending[MessageLike]):
     """Receives a request, then sends its reply, in turn; peers are Req and Dealer (RFC 28, ZMQ_REP).
 
     Requests are taken from each peer in turn; the reply goes to the peer that asked, and is dropped and counted if that
@@ -219,7 +227,7 @@ class Rep(FairQueued, Sending):
     socket_type = "REP"
     _accepts = frozenset({"REQ", "DEALER"})
 
-    def __init__(self, **options: Unpack[SocketOptions]) -> None:
+    def __init__(self, **options: Unpack[RepOptions]) -> None:
         super().__init__(**options)
 
     def _prepare(self) -> None:
@@ -230,6 +238,10 @@ class Rep(FairQueued, Sending):
         self._take_many = self._take_first
         self._receivable = self._find_request
         self._offer = self._answer
+
+    def _can_be_greeted(self, remote: Remote) -> bool:
+        # A Req cannot receive what is no reply; libzmq's ends the connection, for good.
+        return remote.info is not None and remote.info.socket_type != "REQ"
 
     def _find_request(self) -> bool:
         """Whether there is a request; drops what is none. While a reply is due there is none to receive."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -53,6 +53,8 @@ class Socket(Peering, trio.abc.AsyncResource):
     """
 
     _context: Host
+
+    _form: ClassVar[str] = "frames"  # what its messages are: "frames", one "frame", or otherwise; a `proxy` looks
 
     def __init__(self, **options: object) -> None:
         try:
@@ -108,7 +110,7 @@ class Socket(Peering, trio.abc.AsyncResource):
 
         Raises:
           InvalidEndpoint, ProtocolNotSupported, IncompatibleProtocol: what is wrong with the text.
-          StateError: a Pair has its one peer already.
+          StateError: a Pair or Channel has its one peer already.
           ContextTerminated, SocketClosed, NoIOThread: the socket cannot be used any more, or not from here.
         """
         self._check_open()

@@ -10,7 +10,6 @@ from .._errors import HostUnreachable
 from .._message import Body, MessageLike
 from .._options import Option, Settings, SocketOptions, boolean
 from .._remote import Remote
-from .._routing import FanOut
 from .._wire._raw import Raw
 from ._dealer_router import Addressed
 
@@ -58,7 +57,7 @@ class Stream(Addressed):
         if remote is None:
             raise HostUnreachable(f"no peer has the routing id {item[0]!r}")
         if item[1]:
-            return self._put(remote, item)
+            return self._put(remote, item[1])  # type: ignore[arg-type]
         self._by_id.remove(remote)
         self._dismiss(remote, math.inf)  # after all that was sent before, whatever the socket's own linger
         return True
@@ -67,8 +66,7 @@ class Stream(Addressed):
         return True
 
     def _proxy_room(self) -> int:
-        remotes = self._by_id.remotes.values()
-        return 0 if FanOut.blocked(remotes) else min(1, FanOut.room(remotes))
+        return min(1, self._room_of_all())
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)

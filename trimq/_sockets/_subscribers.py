@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar, Unpack
+from typing import Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._limits import make_filtered_pipe
-from .._message import Body, Message, Subscription
+from .._message import Body, Message, MessageLike, Subscription
 from .._options import Option, SocketOptions, boolean, frame
 from .._pipe import Pipe
 from .._remote import FilteredPipe, Remote
 from .._routing import FanOut
 from .._subscriptions import TopicCounter
+from ._filtering import Filtering, confirmed
 from ._flow import Sending
 from ._patterns import Conflating, FairQueued
 
 __all__ = ["Sub", "SubOptions", "XSub", "XSubOptions"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class SubOptions(SocketOptions, total=False):
@@ -38,7 +35,7 @@ class XSubOptions(SocketOptions, total=False):
     verbose_unsubscribe: bool
 
 
-class Subscriber(FairQueued):
+class Subscriber(FairQueued[Message]):
     """Receives what it subscribed to, from each peer in turn."""
 
     _default_linger = 0.0
@@ -98,20 +95,7 @@ class Subscriber(FairQueued):
 
         A cancellation leaves no trace.
         """
-        await self._pace.checkpoint()
-        self._check_open()
-        answers: list[bool] = []
-
-        async def ask(confirm: Callable[[], Awaitable[bool]]) -> None:
-            answers.append(await confirm())
-
-        async with trio.open_nursery() as nursery:
-            for remote in self._remotes:
-                if remote.confirm is not None:
-                    nursery.start_soon(ask, remote.confirm)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._check_open()
-        return all(answers)
+        return await confirmed(self)
 
     def _forward(self, subscription: Subscription) -> None:
         # Subscriptions are state, never lost to a high-water mark: who is not there gets them all when it is.
@@ -133,7 +117,7 @@ class Subscriber(FairQueued):
             queue.extend(messages)
 
 
-class Sub(Conflating, Subscriber, trio.abc.ReceiveChannel[Message]):
+class Sub(Conflating, Subscriber, Filtering[Message], trio.abc.ReceiveChannel[Message]):
     """Receives what it subscribed to from publishers: peers are Pub and XPub (RFC 29, ZMQ_SUB).
 
     Without a subscription it receives nothing. Nothing lingers: ``linger`` is 0 unless set.
@@ -151,7 +135,8 @@ class Sub(Conflating, Subscriber, trio.abc.ReceiveChannel[Message]):
         super().__init__(**options)
 
     def _opened(self, remote: Remote) -> None:
-        remote.inbox = make_filtered_pipe(self.receive_hwm, self.receive_hwm_bytes, self._topics)
+        topics = self._topics
+        remote.inbox = make_filtered_pipe(self.receive_hwm, self.receive_hwm_bytes, topics.wants, topics.select)
         self._set_filter(remote.inbox)
         super()._opened(remote)
 
@@ -184,29 +169,10 @@ class Sub(Conflating, Subscriber, trio.abc.ReceiveChannel[Message]):
           ContextTerminated, SocketClosed: the socket has ended.
         """
         super().unsubscribe(topic)
-        if self._fair.sources():
-            # Soon, or before anything is taken, for all topics of this tick at once: it is a look at all that waits.
-            trio.lowlevel.current_trio_token().run_sync_soon(self._refilter, idempotent=True)
-            self._take = self._refiltered(self._fair.take)
-            self._take_many = self._refiltered(self._fair.take_many)
-            self._receivable = self._refiltered(self._fair.ready)
-
-    def _refiltered(self, strategy: Callable[P, T]) -> Callable[P, T]:
-        def first(*args: P.args, **kwargs: P.kwargs) -> T:
-            self._refilter()
-            return strategy(*args, **kwargs)
-
-        return first
-
-    def _refilter(self) -> None:
-        if not self._closed and not self._terminated:
-            self._take, self._take_many, self._receivable = self._fair.take, self._fair.take_many, self._fair.ready
-            for remote in self._fair.sources():
-                assert isinstance(remote.inbox, FilteredPipe)
-                remote.inbox.refilter()
+        self._refilter_soon()
 
 
-class XSub(Subscriber, Sending):
+class XSub(Subscriber, Sending[MessageLike]):
     """A Sub that also sends: subscriptions as ``01 topic`` and ``00 topic``, and messages for XPub users (RFC 29, ZMQ_XSUB).
 
     What it receives is not filtered again. ``send`` never waits: a peer whose queue is full misses the message, which is

@@ -23,7 +23,7 @@ from .._options import Settings
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Tuning", "ip_tunings", "ipc_tunings", "tune", "tune_accepted"]
+__all__ = ["Tuning", "ip_tunings", "ipc_tunings", "tune", "tune_accepted", "udp_tunings"]
 
 logger = logging.getLogger("trimq")
 
@@ -76,15 +76,32 @@ def ip_tunings(settings: Settings, family: int, host: str) -> tuple[Tuning, ...]
             *("bind_to_device", "send_buffer", "receive_buffer", "tcp_keepalive_idle", "tcp_keepalive_interval"),
             *("tcp_keepalive_count", "tcp_user_timeout"),
         ),
+        *_service(settings, family, host),
     ]
+    # The priority after the type of service, which sets one, too (socket(7)).
+    return *found, *_given(settings, "priority", "busy_poll")
+
+
+def udp_tunings(settings: Settings, family: int, host: str) -> tuple[Tuning, ...]:
+    """What a udp socket is told; as `ip_tunings`, without what is TCP's, and with what is for multicast."""
+    hops, loop = settings.multicast_hops, settings.multicast_loop
+    found = list(_given(settings, "bind_to_device", "send_buffer", "receive_buffer"))
+    if family == socket.AF_INET6:
+        found.append(Tuning("multicast_hops", hops, _IPV6, _number("IPV6_MULTICAST_HOPS"), hops))
+        found.append(Tuning("multicast_loop", loop, _IPV6, _number("IPV6_MULTICAST_LOOP"), int(loop)))
+    if family == socket.AF_INET or host == "::":
+        found.append(Tuning("multicast_hops", hops, socket.IPPROTO_IP, _number("IP_MULTICAST_TTL"), hops))
+        found.append(Tuning("multicast_loop", loop, socket.IPPROTO_IP, _number("IP_MULTICAST_LOOP"), int(loop)))
+    return *found, *_service(settings, family, host), *_given(settings, "priority", "busy_poll")
+
+
+def _service(settings: Settings, family: int, host: str) -> Iterable[Tuning]:
     if settings.tos is not None:
         raw = settings.tos if settings.tos <= 255 else None  # IP_TOS would take its last 8 bits without a word
         if family == socket.AF_INET6:
-            found.append(Tuning("tos", settings.tos, _IPV6, _number("IPV6_TCLASS"), raw))
+            yield Tuning("tos", settings.tos, _IPV6, _number("IPV6_TCLASS"), raw)
         if family == socket.AF_INET or host == "::" or host.startswith("::ffff:"):  # IPv4 peers, on dual stack too
-            found.append(Tuning("tos", settings.tos, socket.IPPROTO_IP, _number("IP_TOS"), raw))
-    # The priority after the type of service, which sets one, too (socket(7)).
-    return *found, *_given(settings, "priority", "busy_poll")
+            yield Tuning("tos", settings.tos, socket.IPPROTO_IP, _number("IP_TOS"), raw)
 
 
 def _given(settings: Settings, *names: str) -> Iterable[Tuning]:

@@ -13,6 +13,8 @@ from .._errors import ProtocolError
 __all__ = [
     "CANCEL",
     "ERROR",
+    "JOIN",
+    "LEAVE",
     "MAX_METADATA",
     "PING",
     "PONG",
@@ -22,6 +24,7 @@ __all__ = [
     "check_identity",
     "error",
     "error_reason_untrusted",
+    "membership",
     "metadata",
     "metadata_untrusted",
     "ping",
@@ -39,6 +42,8 @@ SUBSCRIBE = b"SUBSCRIBE"
 CANCEL = b"CANCEL"
 PING = b"PING"
 PONG = b"PONG"
+JOIN = b"JOIN"
+LEAVE = b"LEAVE"
 
 MAX_METADATA = 65536
 """Bytes of metadata taken from a peer. No RFC says; libzmq has no limit."""
@@ -112,6 +117,11 @@ def error(reason: str) -> bytes:
 def subscription(topic: bytes, subscribe: bool) -> bytes:
     """SUBSCRIBE or CANCEL (ZMTP 3.1)."""
     return (b"\x09SUBSCRIBE" if subscribe else b"\x06CANCEL") + topic
+
+
+def membership(group: bytes, join: bool) -> bytes:
+    """JOIN or LEAVE, as a Dish sends them (libzmq; no RFC that it follows has them)."""
+    return (b"\x04JOIN" if join else b"\x05LEAVE") + group
 
 
 def ping(ttl: float, context: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from .._context import Context, open_context
-from .._message import Message
+from .._message import GroupMessage, RoutedMessage
 from ._clauses import clause
 from ._memory import MemoryTransport
 
@@ -25,7 +25,7 @@ class Conversation:
     """How a socket of the type under check talks with its peer, if there is more to it than to send and receive bytes.
 
     One is made for each pair of sockets. Its class says what is special about the type; a subclass overrides what it needs.
-    What is sent and compared is a text: the last frame of a message.
+    What is sent and compared is a text: the last frame of a message, or its body.
 
     Args:
       socket: a socket of the type under check, which binds.
@@ -63,22 +63,29 @@ class Conversation:
     async def before_receive(self) -> None:
         """Called once before the socket receives its first message, where it needs to be its turn."""
 
-    def message(self, text: bytes) -> list[bytes]:
-        """The message that the socket has to send for its peer to get this text; the text is its last frame."""
+    def message(self, text: Any) -> Any:
+        """The message that the socket has to send for its peer to get this text.
+
+        Where messages are lists of frames the text is the last one. Where they are one frame it is the message itself, and
+        where they are values with a body it is that. The text may also be a bytearray or a memoryview: it is passed on as
+        it is.
+        """
         return [text]
 
     async def peer_sends(self, text: bytes) -> None:
         """Lets the peer send a message to the socket, with this text as its last frame."""
         await self.peer.send(text)
 
-    async def peer_receives(self) -> Message:
-        """Lets the peer receive the next message of the socket; its last frame is the text."""
-        message: Message = await self.peer.receive()
-        return message
+    async def peer_receives(self) -> Any:
+        """Lets the peer receive the next message of the socket; its last frame, or its body, is the text."""
+        return await self.peer.receive()
 
 
 def text_of(message: object) -> bytes:
     """The text of a message that somebody received, once its form is right."""
+    if isinstance(message, (RoutedMessage, GroupMessage)):
+        assert type(message.body) is bytes, f"a message's body is bytes: {message!r:.60}"
+        return message.body
     assert type(message) is list, f"a message is a list of bytes, not {message!r:.60}"
     frames = cast("list[bytes]", message)
     assert frames, "a message has at least one frame"
