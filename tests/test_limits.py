@@ -291,3 +291,21 @@ async def test_inverted_matching(place: str) -> None:
         assert drain(everything) == []
         endpoint = ctx.socket(trimq.Sub).connect(place)
         await joins(ctx.socket(trimq.Sub), str(endpoint))
+
+
+@jumping
+@both
+async def test_only_the_latest_with_a_byte_limit(place: str) -> None:
+    """A limit in bytes changes nothing where one message is all that waits, on either side."""
+    options: dict[str, Any] = {"conflate": True, "send_hwm_bytes": 10, "receive_hwm_bytes": 10}
+    async with opened() as ctx:
+        push, pull = ctx.socket(trimq.Push, **options), ctx.socket(trimq.Pull, **options)
+        await joined(ctx, pull, push, place=place)
+        for number in range(10):
+            await push.send(b"%d" % number + bytes(100))
+        await settle()
+        assert drain(pull)[-1] == [b"9" + bytes(100)]
+        push.send_hwm = push.send_hwm_bytes = 1
+        await push.send(bytes(100))
+        await settle()
+        assert drain(pull) == [[bytes(100)]]

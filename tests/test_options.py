@@ -371,3 +371,30 @@ async def test_settings_are_taken_at_bind_and_connect() -> None:
         assert (before.max_message_size, before.backlog, before.connect_timeout, before.immediate) == (10, 7, 1, True)
         after = pull._settings()
         assert (after.max_message_size, after.backlog, after.connect_timeout, after.immediate) == (20, 8, 2, False)
+
+
+@jumping
+@pytest.mark.parametrize("name", ["sndhwm", "rcvtimeo", "identity", "subscribe_all", "mandatory", "hwm", "io_threads"])
+async def test_attributes_that_are_no_options(name: str) -> None:
+    """As programs of pyzmq set them, or as other types have them: refused with the way to say it, and never ignored."""
+    async with opened() as ctx:
+        push = ctx.socket(trimq.Push)
+        assert not hasattr(push, name)
+        if name in ("subscribe_all", "io_threads"):  # nobody's name: Python's own rules hold
+            return
+        with pytest.raises(AttributeError, match=f"Push has no option {name}: "):
+            setattr(push, name, 5)
+        assert not hasattr(push, name)
+
+
+@jumping
+async def test_a_closed_socket_takes_no_options() -> None:
+    """They would have no effect: SocketClosed, as ENOTSOCK in libzmq. After the context's end they may still be set."""
+    async with opened() as ctx:
+        push, other = ctx.socket(trimq.Push), ctx.socket(trimq.Push)
+        push.close()
+        with pytest.raises(trimq.SocketClosed, match="linger has no effect"):
+            push.linger = 5
+        assert push.linger == 0
+        ctx.shutdown()
+        other.linger = 5

@@ -52,7 +52,7 @@ logger = logging.getLogger("trimq")
 # The options among the differences; the others ask for `Settings.libzmq`.
 _LIBZMQ: dict[str, Any] = {
     "ipv6": False,
-    "reconnect_interval_max": 0.1,
+    "reconnect_interval_max": 0.001,  # libzmq's least: no interval grows
     "heartbeat_interval": math.inf,
     "tcp_keepalive": False,
 }

@@ -33,6 +33,10 @@ def _size(item: Any) -> int:
 class Latest(deque[Any]):
     """Keeps the latest message only (ZMQ_CONFLATE), and tells how many it replaced."""
 
+    # As `_Measured` has them, for a pipe that was made to count bytes: one message is no limit's business.
+    bytes = held = 0
+    limit = mark = math.inf
+
     def __init__(self, on_drop: Callable[[int], object]) -> None:
         super().__init__((), 1)
         self._on_drop = on_drop
@@ -86,7 +90,7 @@ class _Measuring(Pipe):
 
     __slots__ = ()
 
-    queue: _Measured
+    queue: _Measured  # pyright: ignore[reportIncompatibleVariableOverride] - set once, in __init__
 
     @property
     def hwm(self) -> float:
@@ -132,7 +136,7 @@ class _Measuring(Pipe):
             super().opened()
 
 
-class _MeasuringFilteredPipe(_Measuring, FilteredPipe):
+class _MeasuringFilteredPipe(_Measuring, FilteredPipe):  # pyright: ignore[reportIncompatibleVariableOverride]
     __slots__ = ()
 
 

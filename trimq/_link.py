@@ -8,6 +8,7 @@ what happens next and who else is connected is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import trio
@@ -89,7 +90,8 @@ class Link:
                 await self._send([wire.handshake_untrusted(bytes(data))])
         except ProtocolError as error:
             if error.reply:
-                await self._send([error.reply])
+                with suppress(OSError, trio.BrokenResourceError):  # it has gone already
+                    await self._send([error.reply])
             raise
         return wire.peer
 

@@ -77,6 +77,7 @@ class Option(Generic[T]):
     @enable_ki_protection
     def __set__(self, socket: Any, value: T) -> None:
         checked = self.check(self.name, value)
+        socket._may_set(self.name)
         socket._options[self.name] = checked
         socket._option_set(self.name)
 

@@ -63,9 +63,9 @@ class Pipe:
     def __init__(self, hwm: float, queue: deque[Any] | None = None) -> None:
         self.queue: deque[Any] = deque() if queue is None else queue
         self.hwm = hwm
-        self.held = 0
-        self.passed = 0
-        self.ahead = 0
+        self.held: int = 0
+        self.passed: int = 0
+        self.ahead: int = 0
         self.bytes: int = 0
         self.ended = False
         self.reader_waits = False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -61,7 +62,7 @@ async def hold(
         try:
             socket._link(remote, attrs.evolve(info, address=transport.peer_address(stream)))
         except ProtocolError as error:
-            with trio.move_on_after(settings.handshake_timeout):
+            with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(settings.handshake_timeout):
                 await link.refuse(str(error))
             raise
         tell(EndpointState.READY, None)

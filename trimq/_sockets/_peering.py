@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import attrs
 
@@ -20,6 +20,7 @@ from .._limits import Latest, make_pipe
 from .._mechanisms._null import Null
 from .._monitor import Dropped, Monitor
 from .._options import (
+    AnyOptions,
     Option,
     Settings,
     boolean,
@@ -42,7 +43,7 @@ from .._remote import Intake, Remote
 from .._statistics import Tally
 from .._util import Bell
 from .._wire._connection import Connection
-from .._zmq_options import advice
+from .._zmq_options import NO_SOCKET, OLD_NAMES, SOCKET, advice
 
 __all__ = ["Peering"]
 
@@ -192,6 +193,9 @@ class Peering:
     @classmethod
     def _option_names(cls) -> list[str]:
         return sorted(name for name in dir(cls) if isinstance(getattr(cls, name, None), Option))
+
+    def _may_set(self, name: str) -> None:
+        """An option is about to be set; refuses that by raising."""
 
     def _option_set(self, name: str) -> None:
         """An option was set: high-water marks change on all that is there, and drop nothing."""
@@ -346,3 +350,23 @@ class Peering:
 
     def _left(self, remote: Remote) -> None:
         """The remote no longer takes part in routing."""
+
+
+class _NoOption:
+    # Stands for a name that somebody may take for an attribute: one of libzmq's, or an option of other types. To set it
+    # must not pass in silence; and there is none to get.
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, socket: Peering | None, owner: type[Peering]) -> NoReturn:
+        hint = "" if socket is None else f": {advice(self._name, owner._option_names())}"
+        raise AttributeError(f"{owner.__name__} has no option {self._name}{hint}")
+
+    def __set__(self, socket: Peering, value: object) -> NoReturn:
+        self.__get__(socket, type(socket))
+
+
+for _name in {*map(str.lower, (*SOCKET, *NO_SOCKET, *OLD_NAMES)), *AnyOptions.__annotations__}:
+    if not hasattr(Peering, _name):
+        setattr(Peering, _name, _NoOption(_name))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Unpack
 
+import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
@@ -15,6 +16,7 @@ from .._monitor import Subscribed, Unsubscribed
 from .._options import Option, SocketOptions, boolean, choice, frame
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, FanOut
+from .._statistics import SocketStatistics
 from .._subscriptions import TopicTable
 from .._util import until
 from ._flow import Receiving, SendingMany
@@ -382,6 +384,9 @@ class XPub(Publisher, Receiving):
 
     def _source(self) -> Remote | None:
         return self._last
+
+    def _statistics(self) -> SocketStatistics:
+        return attrs.evolve(super()._statistics(), waiting=len(self._news))  # subscriptions wait, too
 
     def _take_news(self) -> Body | None:
         if not self._news:

@@ -300,9 +300,10 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     # Its end
 
-    def _option_set(self, name: str) -> None:
+    def _may_set(self, name: str) -> None:
         self._pace.check_thread()
-        super()._option_set(name)
+        if self._closed:
+            raise SocketClosed(f"this {type(self).__name__} socket is closed: {name} has no effect any more")
 
     def _check_open(self) -> None:
         self._pace.check_thread()
