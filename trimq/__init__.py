@@ -6,6 +6,7 @@ I/O) and `trimq.testing`. These modules only re-export; the code is in those tha
 
 from __future__ import annotations
 
+from . import abc as abc, events as events, wire as wire
 from ._abc import PeerInfo
 from ._context import Context, has, open_context
 from ._endpoint import Endpoint, EndpointState

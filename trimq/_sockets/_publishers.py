@@ -111,8 +111,8 @@ class Publisher(SendingMany):
         def test() -> bool:
             self._check_open()
             if wanted is not None:
-                return len(self._topics.match(wanted)) >= n
-            return sum(bool(remote.topics) for remote in self._remotes) >= n
+                return sum(remote.info is not None for remote in self._topics.match(wanted)) >= n
+            return sum(remote.info is not None and bool(remote.topics) for remote in self._remotes) >= n
 
         await until(test, self._peer_bell, pace=self._pace)
 
@@ -231,9 +231,7 @@ class Publisher(SendingMany):
     def _user_message(self, remote: Remote, item: Body) -> None:
         """A subscriber's user sent this upstream."""
 
-    def _unlinked(self, remote: Remote) -> None:
-        super()._unlinked(remote)
-        self._forget_topics(remote)
+    # A peer that was connected to keeps its subscriptions and its queue while its connection is down (RFC 29, libzmq).
 
     def _left(self, remote: Remote) -> None:
         super()._left(remote)
