@@ -137,6 +137,9 @@ class Wire(ABC):
     peer: PeerInfo | None = None
     """Who is at the other end; None until the handshake is complete."""
 
+    early: int = 0
+    """Bytes behind the handshake that came together with its end."""
+
     on_pong: Callable[[bytes], object] | None = None
     """Called with the context of each PONG that is decoded, if it is set."""
 

@@ -121,6 +121,7 @@ class Link:
         A cancellation leaves in ``outbox.held`` what may or may not have been written.
         """
         wire, settings = self._wire, self._settings
+        inbox.bytes += wire.early
         pings = wire.heartbeats or (settings.libzmq and wire.ping() != b"")  # libzmq does not ask for the version
         pulse = Pulse(self._heart, self, settings, trio.current_time(), pings=pings)
         try:
