@@ -1,7 +1,7 @@
 """ZeroMQ for trio, in pure Python.
 
 Everything public is here, in `trimq.abc` (contracts for transports and mechanisms), `trimq.wire` (ZMTP without
-I/O) and `trimq.testing`. These modules only re-export; the code is in those that begin with an underscore.
+I/O), `trimq.events` and `trimq.testing`. These modules only re-export; the code is in those that begin with an underscore.
 """
 
 from __future__ import annotations

@@ -177,6 +177,11 @@ class Wire(ABC):
         return False
 
     @property
+    def unfinished(self) -> bool:
+        """Whether the last `decode_untrusted` has stopped though there was more, so that others may run: ask it again."""
+        return False
+
+    @property
     def missing(self) -> int:
         """How many bytes a frame lacks that is not complete, where it would help to be fed just these in one piece."""
         return 0

@@ -22,7 +22,7 @@ from ._acceptor import Acceptor
 from ._address import check_scheme, split
 from ._dialer import Dialer
 from ._endpoint import Endpoint
-from ._errors import ProtocolNotSupported, StateError, end_of, is_end_of, without
+from ._errors import ProtocolNotSupported, StateError, alone, end_of, is_end_of, without
 from ._flusher import Flusher
 from ._heart import Heart
 from ._join import JoinBinder, JoinConnector
@@ -168,8 +168,8 @@ class Context:
             raise TypeError(f"context.socket takes a socket type, as trimq.Push, not {kind!r}")
         cls = cast("type[S]", kind)
         for name, value in self._defaults.items():
-            if isinstance(getattr(cls, name, None), Option):
-                options.setdefault(name, value)
+            if isinstance(option := getattr(cls, name, None), Option) and options.keys().isdisjoint(option.names):
+                options[name] = value
         socket = cls.__new__(cls)
         socket._context = self  # before its __init__, which a socket without a context refuses
         cls.__init__(socket, *args, **options)
@@ -398,7 +398,7 @@ class _Block:
         try:
             await self._manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            crash = _alone(without(group, lambda error: isinstance(error, trio.Cancelled)))
+            crash = alone(without(group, lambda error: isinstance(error, trio.Cancelled)))
         if crash is not None:
             rest = without(rest, lambda error: isinstance(error, trio.Cancelled))
             if rest is None:
@@ -412,12 +412,3 @@ class _Block:
         if rest is ours:
             return False
         raise rest
-
-
-def _alone(error: BaseException | None) -> BaseException | None:
-    """What a group holds, if that is a single thing."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    first, *others = group.exceptions
-    return group if others else _alone(first)

@@ -80,6 +80,10 @@ class _Measured(deque[Any]):
         self.bytes -= _size(item)
         return item
 
+    def __delitem__(self, place: Any, /) -> None:
+        self.bytes -= _size(self[place])
+        super().__delitem__(place)
+
     def clear(self) -> None:
         self.bytes = 0
         super().clear()

@@ -330,9 +330,9 @@ class Link:
                     self._reply = self._pings + reply  # in the order in which they were made
                     pulse.announced(wire.peer_ttl)
                     outbox.nudge()
-                if items:
+                if items or wire.unfinished:
                     self._turn = pace.portioned(self._turn)
-                    if len(items) == room:
+                    if len(items) == room or wire.unfinished:
                         await trio.lowlevel.checkpoint()
                     if not wire.exhausted:
                         continue  # what ends the connection may stand behind what was complete

@@ -126,6 +126,11 @@ class Pipe:
         self.ahead -= 1  # as if it had not been put
         return True
 
+    def skip(self, count: int) -> None:
+        """So many were taken out by their writer: as if they had not been put."""
+        self.passed += count
+        self.ahead -= count
+
     def take_back(self, item: Item) -> bool:
         """Takes out this very item, if it still waits."""
         for place, other in enumerate(self.queue):

@@ -84,6 +84,13 @@ class Addressed(FairQueued, Sending):
         item = pack(value, MAX_SENT + 1)  # the id stays here
         return item if type(item) is list else self._addressed(item)
 
+    def _put_all(self, bodies: list[Body]) -> None:
+        for body in bodies:
+            if isinstance(body, bytes):
+                self._unroutable()  # a peer's, by way of a proxy: an id alone, which libzmq swallows
+            else:
+                super()._put_all([body])
+
     def _addressed(self, item: Body) -> list[bytes]:
         """The message, if it has a routing id and something more."""
         if isinstance(item, bytes):
@@ -200,9 +207,10 @@ class Router(Identified, Addressed):
     def _proxy_room(self) -> int:
         if not self.mandatory:
             return UNLIMITED
-        # Whom the next message goes to is not known: there is as much room as every peer has.
+        # Whom the next message goes to is not known: there is as much room as every peer has. One at a time, for if
+        # it cannot be sent, no other may be lost with it.
         remotes = self._by_id.remotes.values()
-        return 0 if FanOut.blocked(remotes) else FanOut.room(remotes)
+        return 0 if FanOut.blocked(remotes) else min(1, FanOut.room(remotes))
 
     def _joins_at_connect(self, remote: Remote) -> bool:
         # zmq_connect(3): ready for a peer only once its handshake is complete, unless we named it ourselves

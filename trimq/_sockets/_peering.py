@@ -29,13 +29,13 @@ from .._options import (
     flags,
     high_water_mark,
     interval,
-    limit,
     networks,
     numbers,
     optional,
     properties,
     seconds,
     size,
+    timeout,
     ttl,
     whole,
 )
@@ -89,16 +89,16 @@ class Peering:
     ipv6: Option[bool] = Option(True, boolean, "Whether IPv6 is used beside IPv4 (ZMQ_IPV6; off in libzmq).")
     backlog: Option[int] = Option(100, count, "Connections that may wait to be accepted (ZMQ_BACKLOG).")
     max_connections: Option[float] = Option(
-        math.inf, limit, "Connections that each bound endpoint holds; those beyond it are closed at once."
+        math.inf, size, "Connections that each bound endpoint holds; those beyond it are closed at once."
     )
     max_handshakes: Option[float] = Option(
-        math.inf, limit, "Connections of each bound endpoint whose handshake is unfinished; others wait in the backlog."
+        math.inf, size, "Connections of each bound endpoint whose handshake is unfinished; others wait in the backlog."
     )
     connect_timeout: Option[float] = Option(
-        math.inf, seconds, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT)."
+        math.inf, timeout, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT)."
     )
     handshake_timeout: Option[float] = Option(
-        30.0, seconds, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL)."
+        30.0, timeout, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL)."
     )
     reconnect_interval: Option[float] = Option(
         0.1, interval, "Seconds before the first new attempt, math.inf for none (ZMQ_RECONNECT_IVL)."
@@ -216,8 +216,8 @@ class Peering:
                 pipe.opened()
 
     def _settings(self) -> Settings:
-        names = [field.name for field in attrs.fields(Settings) if field.name != "libzmq"]
-        return Settings(libzmq=self._libzmq, **{name: getattr(self, name) for name in names})
+        names = [field.name for field in attrs.fields(Settings) if field.name not in ("libzmq", "identity")]
+        return Settings(libzmq=self._libzmq, identity=self._identity, **{name: getattr(self, name) for name in names})
 
     @property
     def _identity(self) -> bytes | None:
@@ -232,7 +232,7 @@ class Peering:
             socket_type=self.socket_type,
             accepts=self._accepts,
             mechanism=Null(),
-            identity=self._identity,
+            identity=settings.identity,
             metadata=settings.metadata,
             max_message_size=settings.max_message_size,
             publishes=self._publishes,
@@ -308,6 +308,8 @@ class Peering:
 
     def _dropped(self, remote: Remote, count: int) -> None:
         """Messages for this remote, or from it, were dropped, and are counted there."""
+        if not remote.attached:
+            self._tally.late(count)
         if remote.dropped == count and not getattr(self, "conflate", False):
             logger.warning(
                 "%s: messages are being dropped, for %s; statistics() counts them", type(self).__name__, remote.where

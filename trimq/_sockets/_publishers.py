@@ -73,8 +73,11 @@ class Publisher(SendingMany):
         choice("drop_new", "drop_old", "block"),
         "What happens when a subscriber's queue is full: that subscriber misses the message (``drop_new``), or the oldest "
         "one that waits (``drop_old``), or ``send`` waits, for all (``block``).",
+        also=("nodrop",),
     )
-    nodrop: Option[bool] = _NoDrop(False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).')
+    nodrop: Option[bool] = _NoDrop(
+        False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).', also=("mute",)
+    )
     invert_matching: Option[bool] = Option(
         False,
         boolean,
@@ -101,7 +104,8 @@ class Publisher(SendingMany):
 
         Args:
           n: how many peers.
-          topic: a topic, or None for peers with any subscription. True at return. A cancellation leaves no trace.
+          topic: a topic, or None for peers with any subscription. True at return. A cancellation leaves no trace. A peer
+            that was connected to, and has come back, also counts by what it had subscribed to before: that is kept.
 
         Raises:
           ContextTerminated, SocketClosed: the socket has ended.
@@ -198,7 +202,7 @@ class Publisher(SendingMany):
 
     def _subscription(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
         if subscribe:
-            if len(remote.topics) >= _MAX_TOPICS:
+            if topic not in remote.topics and len(remote.topics) >= _MAX_TOPICS:
                 raise ProtocolError(f"the peer has more than {_MAX_TOPICS} subscriptions")
             first = self._topics.add(topic, remote)
         elif topic not in remote.topics:
@@ -355,7 +359,7 @@ class XPub(Publisher, Receiving):
             return
         if not subscribe:
             asked_for.remove(topic)
-        elif len(asked_for) >= _MAX_TOPICS:
+        elif topic not in asked_for and len(asked_for) >= _MAX_TOPICS:
             raise ProtocolError(f"the peer has more than {_MAX_TOPICS} subscriptions")
         else:
             asked_for.add(topic)

@@ -280,6 +280,7 @@ class Socket(Peering, trio.abc.AsyncResource):
     async def __aenter__(self) -> Self:
         return self
 
+    @enable_ki_protection
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar, Unpack
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from .._errors import alone
 from .._limits import make_filtered_pipe
 from .._message import Body, Message, Subscription
 from .._options import Option, SocketOptions, boolean, frame
@@ -105,10 +106,15 @@ class Subscriber(FairQueued):
         async def ask(confirm: Callable[[], Awaitable[bool]]) -> None:
             answers.append(await confirm())
 
-        async with trio.open_nursery() as nursery:
-            for remote in self._remotes:
-                if remote.confirm is not None:
-                    nursery.start_soon(ask, remote.confirm)
+        try:
+            async with trio.open_nursery() as nursery:
+                for remote in self._remotes:
+                    if remote.confirm is not None:
+                        nursery.start_soon(ask, remote.confirm)
+        except BaseExceptionGroup as group:  # KeyboardInterrupt, for nothing else is raised in there
+            error = alone(group)
+            assert error is not None
+            raise error from None
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_open()
         return all(answers)
@@ -129,6 +135,7 @@ class Subscriber(FairQueued):
         queue = remote.outbox.queue
         if queue and remote.partner is None:
             messages = [item for item in queue if not isinstance(item, Subscription)]
+            remote.outbox.skip(len(queue) - len(messages))
             queue.clear()
             queue.extend(messages)
 

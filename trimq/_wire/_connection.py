@@ -216,6 +216,11 @@ class Connection(Wire):
         return self._decoder.missing
 
     @property
+    def unfinished(self) -> bool:
+        """Whether `decode_untrusted` has stopped at so many commands."""
+        return self._decoder.unfinished
+
+    @property
     def exhausted(self) -> bool:
         """Whether `decode_untrusted` has taken all that there was."""
         return self._decoder.exhausted
