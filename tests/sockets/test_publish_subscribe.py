@@ -400,7 +400,7 @@ async def test_subscriptions_are_never_lost_to_a_mark(place: str, kind: Any) -> 
 
 @jumping
 async def test_a_pub_that_connects() -> None:
-    """While its connection is down a peer keeps its subscriptions and its queue (RFC 29, libzmq); it counts as no subscriber."""
+    """While its connection is down a peer keeps its subscriptions and its queue (RFC 29); it counts as no subscriber."""
     network = MemoryTransport()
     async with opened(network) as ctx:
         pub, sub = ctx.socket(Pub), sub_to(ctx, b"")
