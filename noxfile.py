@@ -1,6 +1,6 @@
 """Sessions, each named for what it proves. `python3 -m nox` installs what they need and runs them all.
 
-Only the package registry is needed. Sessions of other Pythons and of speed run when asked for:
+Only the package registries are needed. Sessions of other Pythons and of speed run when asked for:
 `nox -s tests-3.13`, `nox -s bench`.
 """
 
@@ -21,7 +21,7 @@ TYPED = ["trimq", "tests/type_tests", "examples"]
 nox.options.envdir = os.environ.get("NOX_ENVDIR", ".nox")
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "trio_typing", "docs", f"tests-{HERE}"]
+nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", f"tests-{HERE}"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -55,13 +55,25 @@ def present(paths: list[str]) -> list[str]:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """pytest over the installed package, pyzmq's libzmq as a peer among it, and what of trimq it ran."""
-    install(session, "test", "peers")
+    install(session, "test", "peers", "old-peers")
+    session.env["TRIMQ_NPM"] = str(Path(session.create_tmp()).resolve() / "npm")
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
     session.run("coverage", "erase")
     # the script and not `-m pytest`, which would put the checkout before the installed package
-    session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *session.posargs)
+    ignored = "--ignore=tests/interop/old"  # a session of its own has these peers
+    session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", ignored, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+
+
+@nox.session
+def old_peers(session: nox.Session) -> None:
+    """trimq with old libzmqs, and with what is no libzmq; what cannot be had is skipped, and named."""
+    install(session, "test", "peers", "old-peers")
+    peers = Path(session.create_tmp()).resolve() / "peers"
+    session.run("python", "tests/interop/old/install.py", str(peers))
+    session.env["TRIMQ_OLD_PEERS"] = str(peers / "peers.json")
+    session.run(f"{session.bin}/pytest", "tests/interop/old", *session.posargs)
 
 
 @nox.session

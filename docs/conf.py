@@ -42,6 +42,7 @@ napoleon_numpy_docstring = False
 _foreign = "|".join(sorted(map(re.escape, {*sys.stdlib_module_names, "trio", "attr", "attrs", "typing_extensions"})))
 _builtin = "|".join(name for name in dir(builtins) if not name.startswith("_"))
 nitpick_ignore_regex = [
+    (r"py:class", r"system\.socket"),  # the standard library's, where `socket` is one of ours
     (r"py:.*", rf"({_foreign})\..+"),
     (r"py:(class|exc|func|data|obj)", rf"({_builtin})"),
 ]

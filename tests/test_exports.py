@@ -1,6 +1,6 @@
 """The public face: five modules that only re-export, each public name in exactly one of them.
 
-What is public is what stands in the ``__all__`` of trimq, trimq.abc, trimq.wire, trimq.events or trimq.testing; code lives in
+What is public is what stands in ``__all__`` of trimq, trimq.abc, trimq.wire, trimq.events or trimq.testing; code lives in
 files whose names begin with an underscore.
 """
 

@@ -291,3 +291,46 @@ async def test_inverted_matching(place: str) -> None:
         assert drain(everything) == []
         endpoint = ctx.socket(trimq.Sub).connect(place)
         await joins(ctx.socket(trimq.Sub), str(endpoint))
+
+
+@jumping
+@both
+async def test_only_the_latest_with_a_byte_limit(place: str) -> None:
+    """A limit in bytes changes nothing where one message is all that waits, on either side."""
+    options: dict[str, Any] = {"conflate": True, "send_hwm_bytes": 10, "receive_hwm_bytes": 10}
+    async with opened() as ctx:
+        push, pull = ctx.socket(trimq.Push, **options), ctx.socket(trimq.Pull, **options)
+        await joined(ctx, pull, push, place=place)
+        for number in range(10):
+            await push.send(b"%d" % number + bytes(100))
+        await settle()
+        assert drain(pull)[-1] == [b"9" + bytes(100)]
+        push.send_hwm = push.send_hwm_bytes = 1
+        await push.send(bytes(100))
+        await settle()
+        assert drain(pull) == [[bytes(100)]]
+
+
+@jumping
+async def test_a_request_that_is_taken_back_is_not_counted_any_more() -> None:
+    """Neither its bytes: else the queue would be full for ever, and empty."""
+    async with opened() as ctx:
+        req = ctx.socket(trimq.Req, send_hwm_bytes=1000)
+        req.connect("tcp://place:1")
+        for _ in range(20):
+            with trio.move_on_after(1):
+                await req.request(bytes(400))
+        with trio.fail_after(1):
+            await req.send(b"")
+
+
+@jumping
+async def test_mute_and_nodrop_are_one_setting_for_defaults_too() -> None:
+    """A socket's own word comes before its context's, by whichever name."""
+    for defaults, own, mute in (
+        ({"mute": "drop_new"}, {"nodrop": True}, "block"),
+        ({"nodrop": True}, {"mute": "drop_old"}, "drop_old"),
+        ({"nodrop": True}, {}, "block"),
+    ):
+        async with opened(**defaults) as ctx:
+            assert ctx.socket(trimq.Pub, **own).mute == mute  # type: ignore[call-overload]

@@ -7,16 +7,18 @@ from typing import Any, get_type_hints
 
 import pytest
 from sockets.helpers import jumping, opened
+from trio.testing import wait_all_tasks_blocked
 
 import trimq
 from trimq._options import AnyOptions, Option, Settings, SocketOptions
 from trimq._sockets import ALL_TYPES
 from trimq._zmq_options import CONTEXT, NO_SOCKET, SOCKET
+from trimq.testing import MemoryTransport
 
 kinds = pytest.mark.parametrize("kind", ALL_TYPES, ids=lambda kind: kind.__name__)
 BOOLEANS = ("ipv6", "tcp_keepalive", "immediate")
 HIGH_WATER_MARKS = ("send_hwm", "receive_hwm")
-TIMES = ("linger", "connect_timeout", "handshake_timeout")
+TIMES = ("linger",)
 INTERVALS = ("reconnect_interval", "reconnect_interval_max")
 
 
@@ -60,7 +62,7 @@ def test_every_option_says_what_it_does(kind: type[trimq.Socket]) -> None:
 def test_settings_have_the_sockets_defaults() -> None:
     """What a connection takes along is, by default, what a new socket would say."""
     defaults = Settings()
-    for name in Settings.__annotations__.keys() - {"libzmq"}:
+    for name in Settings.__annotations__.keys() - {"libzmq", "identity"}:
         owner = trimq.Socket if hasattr(trimq.Socket, name) else trimq.Radio  # those for multicast
         assert getattr(defaults, name) == getattr(owner, name).default, name
 
@@ -373,3 +375,54 @@ async def test_settings_are_taken_at_bind_and_connect() -> None:
         assert (before.max_message_size, before.backlog, before.connect_timeout, before.immediate) == (10, 7, 1, True)
         after = pull._settings()
         assert (after.max_message_size, after.backlog, after.connect_timeout, after.immediate) == (20, 8, 2, False)
+
+
+@jumping
+@pytest.mark.parametrize("name", ["sndhwm", "rcvtimeo", "identity", "subscribe_all", "mandatory", "hwm", "io_threads"])
+async def test_attributes_that_are_no_options(name: str) -> None:
+    """As programs of pyzmq set them, or as other types have them: refused with the way to say it, and never ignored."""
+    async with opened() as ctx:
+        push = ctx.socket(trimq.Push)
+        assert not hasattr(push, name)
+        if name in ("subscribe_all", "io_threads"):  # nobody's name: Python's own rules hold
+            return
+        with pytest.raises(AttributeError, match=f"Push has no option {name}: "):
+            setattr(push, name, 5)
+        assert not hasattr(push, name)
+
+
+@jumping
+async def test_a_closed_socket_takes_no_options() -> None:
+    """They would have no effect: SocketClosed, as ENOTSOCK in libzmq. After the context's end they may still be set."""
+    async with opened() as ctx:
+        push, other = ctx.socket(trimq.Push), ctx.socket(trimq.Push)
+        push.close()
+        with pytest.raises(trimq.SocketClosed, match="linger has no effect"):
+            push.linger = 5
+        assert push.linger == 0
+        ctx.shutdown()
+        other.linger = 5
+
+
+@jumping
+async def test_timeouts_of_zero() -> None:
+    """libzmq's 0 means none; taken at its word, nothing could ever connect."""
+    for name in ("connect_timeout", "handshake_timeout"):
+        await refused(trimq.Push, name, 0, ValueError, f"say {name}=math.inf")
+
+
+@jumping
+async def test_the_routing_id_holds_for_later_connects() -> None:
+    """An endpoint announces what was set when it was made, however often it connects (libzmq.md 2.1)."""
+    network = MemoryTransport()
+    async with opened(network) as ctx:
+        router, dealer = ctx.socket(trimq.Router), ctx.socket(trimq.Dealer, routing_id=b"one")
+        router.bind("tcp://place:1")
+        endpoint = dealer.connect("tcp://place:1")
+        await router.wait_for_peers()
+        dealer.routing_id = b"two"
+        network.drop_all()
+        await wait_all_tasks_blocked()
+        await endpoint.ready()
+        await router.wait_for_peers()
+        assert [peer.identity for peer in router.peers] == [b"one"]

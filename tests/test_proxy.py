@@ -301,3 +301,23 @@ async def test_what_cannot_pass(frontend: Any, backend: Any) -> None:
             await trimq.proxy(pull, push, capture=context.socket(trimq.Pull))
         with pytest.raises(TypeError, match="control is a socket that receives, not a Push"):
             await trimq.proxy(pull, push, control=context.socket(trimq.Push))
+
+
+@jumping
+async def test_an_id_alone_does_not_end_a_broker() -> None:
+    """A worker's single frame has nowhere to go: it is dropped and counted, as in libzmq; the proxy goes on (promise 4)."""
+    async with opened() as ctx, trio.open_nursery() as nursery:
+        front, back = ctx.socket(trimq.Router), ctx.socket(trimq.Dealer)
+        client, worker = ctx.socket(trimq.Dealer, routing_id=b"c"), ctx.socket(trimq.Dealer)
+        front.bind("inproc://front")
+        back.bind("inproc://back")
+        client.connect("inproc://front")
+        worker.connect("inproc://back")
+        nursery.start_soon(trimq.proxy, front, back)
+        await worker.send(b"c")
+        await client.send(b"question")
+        assert await worker.receive() == [b"c", b"question"]
+        await worker.send([b"c", b"answer"])
+        assert await client.receive() == [b"answer"]
+        assert front.statistics().unroutable == 1
+        nursery.cancel_scope.cancel()

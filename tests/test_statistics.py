@@ -221,3 +221,17 @@ def test_not_from_another_thread() -> None:
                     await trio.to_thread.run_sync(call)
 
     trio.run(main)
+
+
+@jumping
+async def test_bytes_that_come_with_the_handshake() -> None:
+    """Messages that wait for a peer go out behind the handshake, and may be read together with it."""
+    async with opened() as ctx:
+        push, pull = ctx.socket(trimq.Push), ctx.socket(trimq.Pull)
+        push.connect("tcp://place:1")
+        for _ in range(10):
+            await push.send(b"0123456789")
+        pull.bind("tcp://place:1")
+        await pull.wait_receivable()
+        await settle()
+        assert push.statistics().bytes_written == pull.statistics().bytes_received == 120

@@ -1,11 +1,12 @@
 """ZeroMQ for trio, in pure Python.
 
 Everything public is here, in `trimq.abc` (contracts for transports and mechanisms), `trimq.wire` (ZMTP without
-I/O) and `trimq.testing`. These modules only re-export; the code is in those that begin with an underscore.
+I/O), `trimq.events` and `trimq.testing`. These modules only re-export; the code is in those that begin with an underscore.
 """
 
 from __future__ import annotations
 
+from . import abc as abc, events as events, wire as wire
 from ._abc import PeerInfo
 from ._context import Context, has, open_context
 from ._endpoint import Endpoint, EndpointState

@@ -137,6 +137,9 @@ class Wire(ABC):
     peer: PeerInfo | None = None
     """Who is at the other end; None until the handshake is complete."""
 
+    early: int = 0
+    """Bytes behind the handshake that came together with its end."""
+
     on_pong: Callable[[bytes], object] | None = None
     """Called with the context of each PONG that is decoded, if it is set."""
 
@@ -171,6 +174,11 @@ class Wire(ABC):
     @property
     def exhausted(self) -> bool:
         """Whether the last `decode_untrusted` is known to have taken all that there was: it need not be asked again."""
+        return False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last `decode_untrusted` has stopped though there was more, so that others may run: ask it again."""
         return False
 
     @property

@@ -53,6 +53,7 @@ class Acceptor:
         self._shaken = trio.Event()  # they may have become fewer
         self._untold = 0  # connections beyond max_connections of which the log does not know yet
         self._told = -math.inf
+        self._complained = -math.inf  # when a failure to accept was in the log
 
     @enable_ki_protection
     async def run(self) -> None:
@@ -79,7 +80,10 @@ class Acceptor:
                 stream = None
             except OSError as error:
                 # Out of descriptors or memory: connections wait in the backlog, spinning would not help.
-                logger.warning("%s: accept failed, trying again: %s", self._endpoint, describe(error))
+                often = perf_counter() - self._complained < 1.0
+                self._complained = self._complained if often else perf_counter()
+                level = logging.DEBUG if often else logging.WARNING
+                logger.log(level, "%s: accept failed, trying again: %s", self._endpoint, describe(error))
                 if self._socket._monitor.listeners:
                     self._socket._monitor.tell(AcceptFailed(str(self._endpoint), error))
                 await trio.sleep(_BREATHE)

@@ -25,7 +25,7 @@ from ._address import check_scheme, split
 from ._datagrams import DatagramConnector, check_verb
 from ._dialer import Dialer
 from ._endpoint import Endpoint
-from ._errors import ProtocolNotSupported, StateError, end_of, is_end_of, without
+from ._errors import ProtocolNotSupported, StateError, alone, end_of, is_end_of, without
 from ._flusher import Flusher
 from ._heart import Heart
 from ._join import JoinBinder, JoinConnector
@@ -56,7 +56,7 @@ logger = logging.getLogger("trimq")
 # The options among the differences; the others ask for `Settings.libzmq`.
 _LIBZMQ: dict[str, Any] = {
     "ipv6": False,
-    "reconnect_interval_max": 0.1,
+    "reconnect_interval_max": 0.001,  # libzmq's least: no interval grows
     "heartbeat_interval": math.inf,
     "tcp_keepalive": False,
 }
@@ -80,12 +80,12 @@ def _own_transports() -> list[Transport]:
 
 
 def has(capability: str) -> bool:
-    """Whether this trimq has a transport or a security mechanism (zmq_has), as installed.
+    """Whether this trimq has a transport, a security mechanism, or the draft sockets (zmq_has), as installed.
 
     Args:
-      capability: its name in lower case, as ``"ipc"`` or ``"curve"``. An unknown name is something it does not have.
+      capability: its name in lower case, as ``"ipc"``, ``"curve"`` or ``"draft"``. An unknown name is something it does not have.
     """
-    return capability == "null" or any(capability == transport.scheme for transport in _own_transports())
+    return capability in ("null", "draft") or any(capability == transport.scheme for transport in _own_transports())
 
 
 def open_context(
@@ -172,8 +172,8 @@ class Context:
             raise TypeError(f"context.socket takes a socket type, as trimq.Push, not {kind!r}")
         cls = cast("type[S]", kind)
         for name, value in self._defaults.items():
-            if isinstance(getattr(cls, name, None), Option):
-                options.setdefault(name, value)
+            if isinstance(option := getattr(cls, name, None), Option) and options.keys().isdisjoint(option.names):
+                options[name] = value
         socket = cls.__new__(cls)
         socket._context = self  # before its __init__, which a socket without a context refuses
         cls.__init__(socket, *args, **options)
@@ -417,7 +417,7 @@ class _Block:
         try:
             await self._manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            crash = _alone(without(group, lambda error: isinstance(error, trio.Cancelled)))
+            crash = alone(without(group, lambda error: isinstance(error, trio.Cancelled)))
         if crash is not None:
             rest = without(rest, lambda error: isinstance(error, trio.Cancelled))
             if rest is None:
@@ -431,12 +431,3 @@ class _Block:
         if rest is ours:
             return False
         raise rest
-
-
-def _alone(error: BaseException | None) -> BaseException | None:
-    """What a group holds, if that is a single thing."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    first, *others = group.exceptions
-    return group if others else _alone(first)

@@ -99,6 +99,8 @@ class Dialer:
             interval = min(2 * interval, max(settings.reconnect_interval_max, settings.reconnect_interval))
 
     def _give_up(self, cause: Exception) -> None:
+        expected = self._socket._one_peer and self._linked
+        logger.log(logging.INFO if expected else logging.WARNING, "%s: given up: %s", self._endpoint, describe(cause))
         self._endpoint._enter(EndpointState.LOST, cause, fault=is_fault(cause))
         self._tell_listeners(GaveUp(str(self._endpoint), cause))
 

@@ -46,6 +46,7 @@ __all__ = [
     "SocketClosed",
     "StateError",
     "ZMQError",
+    "alone",
     "end_of",
     "is_end_of",
     "is_own",
@@ -130,6 +131,15 @@ def without(error: BaseException | None, unwanted: Callable[[BaseException], boo
     group = cast("BaseExceptionGroup[BaseException]", error)
     removed, rest = group.split(unwanted)
     return group if removed is None else rest
+
+
+def alone(error: BaseException | None) -> BaseException | None:
+    """What a group holds, if that is a single thing."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    first, *others = group.exceptions
+    return group if others else alone(first)
 
 
 def is_own(error: BaseException) -> bool:

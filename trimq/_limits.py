@@ -32,6 +32,10 @@ def _size(item: Any) -> int:
 class Latest(deque[Any]):
     """Keeps the latest message only (ZMQ_CONFLATE), and tells how many it replaced."""
 
+    # As `_Measured` has them, for a pipe that was made to count bytes: one message is no limit's business.
+    bytes = held = 0
+    limit = mark = math.inf
+
     def __init__(self, on_drop: Callable[[int], object]) -> None:
         super().__init__((), 1)
         self._on_drop = on_drop
@@ -74,6 +78,10 @@ class _Measured(deque[Any]):
         item = super().popleft()
         self.bytes -= _size(item)
         return item
+
+    def __delitem__(self, place: Any, /) -> None:
+        self.bytes -= _size(self[place])
+        super().__delitem__(place)
 
     def clear(self) -> None:
         self.bytes = 0

@@ -8,6 +8,7 @@ what happens next and who else is connected is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 
 import trio
@@ -89,7 +90,8 @@ class Link:
                 await self._send([wire.handshake_untrusted(bytes(data))])
         except ProtocolError as error:
             if error.reply:
-                await self._send([error.reply])
+                with suppress(OSError, trio.BrokenResourceError):  # it has gone already
+                    await self._send([error.reply])
             raise
         return wire.peer
 
@@ -119,6 +121,7 @@ class Link:
         A cancellation leaves in ``outbox.held`` what may or may not have been written.
         """
         wire, settings = self._wire, self._settings
+        inbox.bytes += wire.early
         pings = wire.heartbeats or (settings.libzmq and wire.ping() != b"")  # libzmq does not ask for the version
         pulse = Pulse(self._heart, self, settings, trio.current_time(), pings=pings)
         try:
@@ -327,9 +330,9 @@ class Link:
                     self._reply = self._pings + reply  # in the order in which they were made
                     pulse.announced(wire.peer_ttl)
                     outbox.nudge()
-                if items:
+                if items or wire.unfinished:
                     self._turn = pace.portioned(self._turn)
-                    if len(items) == room:
+                    if len(items) == room or wire.unfinished:
                         await trio.lowlevel.checkpoint()
                     if not wire.exhausted:
                         continue  # what ends the connection may stand behind what was complete

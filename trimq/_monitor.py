@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 
 import attrs
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._abc import PeerInfo
 from ._errors import ContextTerminated, ProtocolError, SocketClosed
@@ -284,6 +285,7 @@ class EventStream(trio.abc.AsyncResource):
         """
         return await until(self._take, self._bell, pace=self._pace)
 
+    @enable_ki_protection
     def receive_nowait(self) -> Event:
         """The next event.
 
@@ -303,6 +305,7 @@ class EventStream(trio.abc.AsyncResource):
     async def __anext__(self) -> Event:
         return await self.receive()
 
+    @enable_ki_protection
     def close(self) -> None:
         """Listens no more. Idempotent; waiting calls raise trio.ClosedResourceError."""
         if not self._closed:

@@ -31,13 +31,13 @@ __all__ = [
     "hops",
     "identity",
     "interval",
-    "limit",
     "networks",
     "numbers",
     "optional",
     "properties",
     "seconds",
     "size",
+    "timeout",
     "ttl",
     "whole",
 ]
@@ -52,16 +52,19 @@ class Option(Generic[T]):
       default: its value unless given.
       check: takes what the user gave and returns the value; raises TypeError or ValueError.
       doc: what it does, its unit, and libzmq's name for it.
+      also: options that are other words for the same.
     """
 
-    def __init__(self, default: T, check: Callable[[str, object], T], doc: str) -> None:
+    def __init__(self, default: T, check: Callable[[str, object], T], doc: str, *, also: Collection[str] = ()) -> None:
         self.default = default
         self.check = check
         self.__doc__ = doc
         self.name: str = ""
+        self.names: frozenset[str] = frozenset(also)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+        self.names |= {name}
 
     @overload
     def __get__(self, socket: None, owner: type) -> Option[T]: ...
@@ -78,6 +81,7 @@ class Option(Generic[T]):
     @enable_ki_protection
     def __set__(self, socket: Any, value: T) -> None:
         checked = self.check(self.name, value)
+        socket._may_set(self.name)
         socket._options[self.name] = checked
         socket._option_set(self.name)
 
@@ -119,7 +123,7 @@ def high_water_mark(name: str, value: object) -> float:
 
 
 def size(name: str, value: object) -> float:
-    """A number of bytes, 1 or more, or math.inf."""
+    """A number of bytes, or of other things, 1 or more, or math.inf for no limit."""
     return math.inf if value == math.inf else count(name, value)
 
 
@@ -132,17 +136,19 @@ def seconds(name: str, value: object) -> float:
     return float(value)
 
 
+def timeout(name: str, value: object) -> float:
+    """A time in seconds, more than 0, or math.inf."""
+    if value == 0 and not isinstance(value, bool):
+        raise ValueError(f"{name}=0 means no limit in libzmq; say {name}=math.inf for that")
+    return interval(name, value)
+
+
 def interval(name: str, value: object) -> float:
     """A time in seconds, more than 0, or math.inf."""
     checked = seconds(name, value)
     if not checked:
         raise ValueError(f"{name} is more than 0 seconds, or math.inf for never")
     return checked
-
-
-def limit(name: str, value: object) -> float:
-    """A whole number, 1 or more, or math.inf for no limit."""
-    return size(name, value)
 
 
 def whole(name: str, value: object) -> int:
@@ -204,7 +210,9 @@ def networks(name: str, value: object) -> tuple[str, ...]:
     found: list[str] = []
     for text in cast("Iterable[object]", value):
         try:
-            found.append(str(ipaddress.ip_network(cast("str", text), strict=False)))
+            if not isinstance(text, str):
+                raise ValueError
+            found.append(str(ipaddress.ip_network(text, strict=False)))
         except ValueError:
             raise ValueError(
                 f'{name}: {text!r} is no network; write "192.168.0.0/24", "10.1.2.3" or "fd00::/8"'
@@ -374,5 +382,7 @@ class Settings:
     bind_to_device: str | None = None
     multicast_hops: int = 1
     multicast_loop: bool = True
+    identity: bytes | None = None
+    """What is announced as Identity; None for types that announce none."""
     libzmq: bool = False
     """Whether the socket's context has ``profile="libzmq"``."""

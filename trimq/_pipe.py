@@ -63,9 +63,9 @@ class Pipe:
     def __init__(self, hwm: float, queue: deque[Any] | None = None) -> None:
         self.queue: deque[Any] = deque() if queue is None else queue
         self.hwm = hwm
-        self.held = 0
+        self.held: int = 0
         self.passed: int = 0
-        self.ahead = 0
+        self.ahead: int = 0
         self.bytes: int = 0
         self.ended = False
         self.reader_waits = False
@@ -125,6 +125,11 @@ class Pipe:
         self.passed += 1
         self.ahead -= 1  # as if it had not been put
         return True
+
+    def skip(self, count: int) -> None:
+        """So many were taken out by their writer: as if they had not been put."""
+        self.passed += count
+        self.ahead -= count
 
     def take_back(self, item: Item) -> bool:
         """Takes out this very item, if it still waits."""

@@ -64,6 +64,7 @@ class ProxyHandle:
         """From now on messages wait where they are, until `resume`. Idempotent."""
         self._paused = True
 
+    @enable_ki_protection
     def resume(self) -> None:
         """Goes on after `pause`. Idempotent."""
         self._paused = False

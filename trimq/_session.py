@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
 
 from ._abc import PeerInfo, StreamTransport
 from ._endpoint import Endpoint, EndpointState
-from ._errors import ProtocolError, is_own
+from ._errors import InvalidEndpoint, ProtocolError, ZMQError, is_own
 from ._link import Link
 from ._monitor import Disconnected, HandshakeFailed, HandshakeSucceeded, InDoubt
 from ._options import Settings
@@ -61,7 +62,7 @@ async def hold(
         try:
             socket._link(remote, attrs.evolve(info, address=transport.peer_address(stream)))
         except ProtocolError as error:
-            with trio.move_on_after(settings.handshake_timeout):
+            with suppress(OSError, trio.BrokenResourceError), trio.move_on_after(settings.handshake_timeout):
                 await link.refuse(str(error))
             raise
         tell(EndpointState.READY, None)
@@ -70,10 +71,12 @@ async def hold(
             socket._monitor.tell(HandshakeSucceeded(str(endpoint), remote.info))
         remote.confirm = link.confirm
         cause = await link.run(remote.inbox, remote.outbox)
+        if cause is not None:
+            cause = cause.with_traceback(None)
     except (OSError, trio.BrokenResourceError) as error:
         if is_own(error):
             raise
-        cause = error
+        cause = error.with_traceback(None)  # whoever keeps it, in an event or an endpoint, must not keep all this
     finally:
         peer = None if remote is None else remote.info
         if remote is not None:
@@ -141,5 +144,8 @@ def describe(error: Exception) -> str:
 
 
 def is_fault(error: Exception | None) -> bool:
-    """Whether a failure is one that does not pass by itself: the peer does not understand us, or refuses us."""
-    return isinstance(error, ProtocolError)
+    """Whether a failure is one that does not pass by itself: the peer does not understand us, or refuses us, or the
+    system refuses what an option asks for.
+    """
+    causes = () if error is None else (error, error.__cause__)
+    return any(isinstance(cause, (ProtocolError, InvalidEndpoint)) or type(cause) is ZMQError for cause in causes)

@@ -134,12 +134,13 @@ class Tally:
 
     def retire(self, remote: Remote) -> None:
         """The peer is gone; what came from it may still wait."""
-        self._add(remote)
-        self._past["waiting"] = 0
-
-    def _add(self, remote: Remote) -> None:
         for name, count in _counts(remote).items():
             self._past[name] += count
+        self._past["waiting"] = 0
+
+    def late(self, count: int) -> None:
+        """Messages were dropped for a peer that is gone already."""
+        self._past["dropped"] += count
 
     def of_socket(
         self, socket_type: str, present: Iterable[Remote], gone: Iterable[Remote], topics: int

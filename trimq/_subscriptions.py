@@ -82,9 +82,11 @@ class _Search:
 
     def _settle(self) -> None:
         if len(self._new) > _FEW:
-            self._sort()
-        for topic in self._new:
-            insort(self._sorted, topic)
+            self._sorted += sorted(self._new)
+            self._sorted.sort()  # two runs in order: they are merged
+        else:
+            for topic in self._new:
+                insort(self._sorted, topic)
         self._new.clear()
 
     def _sort(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-__all__ = ["CONTEXT", "SOCKET", "advice"]
+__all__ = ["CONTEXT", "NO_SOCKET", "OLD_NAMES", "SOCKET", "advice"]
 
 SOCKET: dict[str, str] = {
     "ROUTING_ID": "routing_id",
@@ -130,7 +130,7 @@ CONTEXT: dict[str, str] = {
 }
 """ZMQ_ names of context options that are none here, and why. (IPV6 is an option of sockets, and of contexts for theirs.)"""
 
-_OLD_NAMES = {
+OLD_NAMES = {
     "IDENTITY": "ROUTING_ID",
     "ROUTER_BEHAVIOR": "ROUTER_MANDATORY",
     "FAIL_UNROUTABLE": "ROUTER_MANDATORY",
@@ -143,7 +143,7 @@ _OLD_NAMES = {
 def advice(name: str, known: list[str]) -> str:
     """What to tell somebody who gave an option that there is not, where there are these."""
     zmq = name.upper().removeprefix("ZMQ_")
-    zmq = _OLD_NAMES.get(zmq, zmq)
+    zmq = OLD_NAMES.get(zmq, zmq)
     if zmq in SOCKET:
         return f"libzmq's ZMQ_{zmq} is called {SOCKET[zmq]} in trimq" + (
             "" if SOCKET[zmq] in known else ", and is not for this type"

@@ -11,7 +11,7 @@ import itertools
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -432,7 +432,8 @@ def everywhere(scenario: Scenario, *, schemes: str = "tcp inproc", pace: str = "
             for socket in list(trial.context._sockets):
                 assert not any(socket._lines()), "somebody is left in line"
                 assert not any(bell._sleepers for bell in (socket._peer_bell, socket._read_bell, socket._write_bell))
-                socket.linger = 0.0
+                with suppress(trimq.SocketClosed):
+                    socket.linger = 0.0
                 socket.close()
             await wait_all_tasks_blocked()
             assert not trial.context._sockets

@@ -182,3 +182,26 @@ async def test_a_confirmation_that_is_cancelled_or_cut() -> None:
 async def close_soon(socket: trimq.Socket) -> None:
     await trio.sleep(1)
     socket.close()
+
+
+@jumping
+async def test_flush_after_subscriptions_that_a_loss_took() -> None:
+    """What was cleared at the loss counts as dealt with: each new link gets all subscriptions anyway."""
+    network = MemoryTransport(latency=1.0)
+    async with opened(network, reconnect_interval=0.1) as ctx:
+        sub, pub = ctx.socket(trimq.Sub), ctx.socket(trimq.Pub)
+        pub.bind("tcp://place:1")
+        await joins(sub, "tcp://place:1")
+        network.partition()
+        for number in range(100):
+            sub.subscribe(b"%d" % number + bytes(10_000))
+            sub.unsubscribe(b"%d" % number + bytes(10_000))
+        await settle()
+        network.drop_all()
+        network.heal()
+        await sub.endpoints[0].ready()
+        with trio.fail_after(100):
+            await sub.flush()
+        statistics = sub.statistics()
+        assert statistics.sent == statistics.written + statistics.in_doubt
+        assert statistics.queued == 0

@@ -400,7 +400,7 @@ async def test_subscriptions_are_never_lost_to_a_mark(place: str, kind: Any) -> 
 
 @jumping
 async def test_a_pub_that_connects() -> None:
-    """A Pub knows its subscribers only while they are there; with a new connection they subscribe anew."""
+    """While its connection is down a peer keeps its subscriptions and its queue (RFC 29); it counts as no subscriber."""
     network = MemoryTransport()
     async with opened(network) as ctx:
         pub, sub = ctx.socket(Pub), sub_to(ctx, b"")
@@ -411,11 +411,14 @@ async def test_a_pub_that_connects() -> None:
         assert await sub.receive() == [b"1"]
         network.drop_all()
         await settle()
-        assert not pub._topics.match(b"")
-        await pub.send(b"goes nowhere")
+        assert pub.peers == ()
+        await pub.send(b"between")
+        assert not await level(lambda: pub.wait_for_subscribers(2), 0)
         await pub.wait_for_subscribers()
         await pub.send(b"2")
-        assert await all_of(sub) == [[b"2"]]
+        assert await all_of(sub) == [[b"between"], [b"2"]]
+        pub.disconnect("tcp://place:1")
+        assert not pub._topics.match(b"")
 
 
 # wait_for_subscribers

@@ -194,3 +194,17 @@ async def test_the_end(end: str) -> None:
             await trio.sleep(70)
             (ctx.shutdown if end == "shutdown" else req.close)()
         assert outcome == [trimq.ContextTerminated if end == "shutdown" else trimq.SocketClosed]
+
+
+@jumping
+async def test_another_tasks_request_is_left_alone() -> None:
+    """A request that is refused since another one is due takes nothing back."""
+    async with opened() as ctx:
+        req, rep = ctx.socket(trimq.Req), ctx.socket(trimq.Rep)
+        req.connect("tcp://place:1")
+        await req.send(b"mine")
+        with pytest.raises(trimq.StateError):
+            await req.request(b"another's")
+        rep.bind("tcp://place:1")
+        await rep.send(await rep.receive())
+        assert await req.receive() == [b"mine"]

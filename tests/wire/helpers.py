@@ -103,7 +103,7 @@ def feed_all(wire: Wire, pieces: Iterable[bytes], limit: int = 3) -> Outcome:
                     continue
             else:
                 wire.feed(piece)
-            while items := wire.decode_untrusted(limit):
+            while (items := wire.decode_untrusted(limit)) or wire.unfinished:
                 assert len(items) <= limit
                 outcome.items += items
             outcome.pong = wire.take_reply() or outcome.pong

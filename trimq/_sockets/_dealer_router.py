@@ -90,6 +90,13 @@ class Addressed(Addressing[Message, MessageLike]):
         item = pack(value, MAX_SENT + 1)  # the id stays here
         return item if type(item) is list else self._addressed(item)
 
+    def _put_all(self, bodies: list[Body]) -> None:
+        for body in bodies:
+            if isinstance(body, bytes):
+                self._unroutable()  # a peer's, by way of a proxy: an id alone, which libzmq swallows
+            else:
+                super()._put_all([body])
+
     def _addressed(self, item: Body) -> list[bytes]:
         """The message, if it has a routing id and something more."""
         if isinstance(item, bytes):
@@ -160,7 +167,8 @@ class Router(Greeting, LossTold, Identified, Addressed):
         return not self.mandatory or self._some_room()
 
     def _proxy_room(self) -> int:
-        return self._room_of_all() if self.mandatory else UNLIMITED
+        # One at a time, for if it cannot be sent, no other may be lost with it.
+        return min(1, self._room_of_all()) if self.mandatory else UNLIMITED
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)

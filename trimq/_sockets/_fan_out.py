@@ -44,8 +44,11 @@ class FanningOut(SendingMany[Sent_contra]):
         choice("drop_new", "drop_old", "block"),
         "What happens when a subscriber's queue is full: that subscriber misses the message (``drop_new``), or the oldest "
         "one that waits (``drop_old``), or ``send`` waits, for all (``block``).",
+        also=("nodrop",),
     )
-    nodrop: Option[bool] = _NoDrop(False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).')
+    nodrop: Option[bool] = _NoDrop(
+        False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).', also=("mute",)
+    )
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -74,14 +77,14 @@ class FanningOut(SendingMany[Sent_contra]):
 
     def _count(self, topic: bytes) -> int:
         """How many peers asked for what starts with the topic, or is of the group."""
-        return len(self._topics.match(topic))
+        return sum(remote.info is not None for remote in self._topics.match(topic))
 
     async def _wait_for_interest(self, n: int, topic: bytes | None) -> None:
         def test() -> bool:
             self._check_open()
             if topic is not None:
                 return self._count(topic) >= n
-            return sum(bool(remote.topics) for remote in self._remotes) >= n
+            return sum(remote.info is not None and bool(remote.topics) for remote in self._remotes) >= n
 
         await until(test, self._peer_bell, pace=self._pace)
 
@@ -145,7 +148,7 @@ class FanningOut(SendingMany[Sent_contra]):
 
     def _subscription(self, remote: Remote, topic: bytes, subscribe: bool) -> None:
         if subscribe:
-            if len(remote.topics) >= MAX_TOPICS:
+            if topic not in remote.topics and len(remote.topics) >= MAX_TOPICS:
                 raise ProtocolError(f"the peer has more than {MAX_TOPICS} subscriptions")
             first = self._topics.add(topic, remote)
         elif topic not in remote.topics:
@@ -175,9 +178,7 @@ class FanningOut(SendingMany[Sent_contra]):
     def _stray(self, remote: Remote, topic: bytes) -> None:
         """A peer cancelled what it had not subscribed to."""
 
-    def _unlinked(self, remote: Remote) -> None:
-        super()._unlinked(remote)
-        self._forget_topics(remote)
+    # A peer that was connected to keeps its subscriptions and its queue while its connection is down (RFC 29, libzmq).
 
     def _left(self, remote: Remote) -> None:
         super()._left(remote)

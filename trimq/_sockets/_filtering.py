@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import trio
 
+from .._errors import alone
 from .._remote import FilteredPipe
 from ._flow import Received_co
 from ._patterns import FairQueued
@@ -67,10 +68,15 @@ async def confirmed(socket: Socket) -> bool:
     async def ask(confirm: Callable[[], Awaitable[bool]]) -> None:
         answers.append(await confirm())
 
-    async with trio.open_nursery() as nursery:
-        for remote in socket._remotes:
-            if remote.confirm is not None:
-                nursery.start_soon(ask, remote.confirm)
+    try:
+        async with trio.open_nursery() as nursery:
+            for remote in socket._remotes:
+                if remote.confirm is not None:
+                    nursery.start_soon(ask, remote.confirm)
+    except BaseExceptionGroup as group:  # KeyboardInterrupt, for nothing else is raised in there
+        error = alone(group)
+        assert error is not None
+        raise error from None
     await trio.lowlevel.checkpoint_if_cancelled()
     socket._check_open()
     return all(answers)

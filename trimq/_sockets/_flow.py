@@ -18,6 +18,7 @@ from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from .._abc import PeerInfo
 from .._message import Body, pack, unpack
+from .._options import count
 from .._remote import Remote
 from .._util import Waiter, park, until
 from ._socket import Socket
@@ -365,8 +366,8 @@ class Receiving(Socket, Generic[Received_co]):
 
         A cancelled receive_many has taken nothing.
         """
-        if max < 1:
-            raise ValueError(f"max is the most messages to take, at least 1, not {max}")
+        if type(max) is not int or max < 1:
+            count("max", max)
         await self._pace.checkpoint()
         most = min(max, self._pace.most)
         return unpack(self._take_many(most) or await self._wait_to_receive(most))  # type: ignore[return-value]

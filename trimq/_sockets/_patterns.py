@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .._limits import keep_latest
+from .._limits import Latest, keep_latest
 from .._message import Body, pack
 from .._options import Option, boolean, choice, identity
 from .._pipe import Pipe
@@ -130,8 +130,10 @@ class Identified(Socket):
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
-        if self.probe_router:
-            remote.outbox.put_first(b"")
+        outbox = remote.outbox
+        # Where only the latest message is kept, one that waits tells the Router of this peer as well as a probe does.
+        if self.probe_router and not (isinstance(outbox.queue, Latest) and outbox.queue):
+            outbox.put_first(b"")
 
 
 class FairQueued(Receiving[Received_co]):

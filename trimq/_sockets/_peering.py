@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import attrs
 
@@ -21,6 +21,7 @@ from .._limits import Latest, make_pipe
 from .._mechanisms._null import Null
 from .._monitor import Dropped, Monitor
 from .._options import (
+    AnyOptions,
     Option,
     Settings,
     boolean,
@@ -29,13 +30,13 @@ from .._options import (
     flags,
     high_water_mark,
     interval,
-    limit,
     networks,
     numbers,
     optional,
     properties,
     seconds,
     size,
+    timeout,
     ttl,
     whole,
 )
@@ -43,7 +44,7 @@ from .._remote import Intake, Remote
 from .._statistics import Tally
 from .._util import Bell
 from .._wire._connection import Connection
-from .._zmq_options import advice
+from .._zmq_options import NO_SOCKET, OLD_NAMES, SOCKET, advice
 
 __all__ = ["Peering"]
 
@@ -91,16 +92,16 @@ class Peering:
     ipv6: Option[bool] = Option(True, boolean, "Whether IPv6 is used beside IPv4 (ZMQ_IPV6; off in libzmq).")
     backlog: Option[int] = Option(100, count, "Connections that may wait to be accepted (ZMQ_BACKLOG).")
     max_connections: Option[float] = Option(
-        math.inf, limit, "Connections that each bound endpoint holds; those beyond it are closed at once."
+        math.inf, size, "Connections that each bound endpoint holds; those beyond it are closed at once."
     )
     max_handshakes: Option[float] = Option(
-        math.inf, limit, "Connections of each bound endpoint whose handshake is unfinished; others wait in the backlog."
+        math.inf, size, "Connections of each bound endpoint whose handshake is unfinished; others wait in the backlog."
     )
     connect_timeout: Option[float] = Option(
-        math.inf, seconds, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT)."
+        math.inf, timeout, "Seconds for one attempt to connect (ZMQ_CONNECT_TIMEOUT)."
     )
     handshake_timeout: Option[float] = Option(
-        30.0, seconds, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL)."
+        30.0, timeout, "Seconds from connection to handshake (ZMQ_HANDSHAKE_IVL)."
     )
     reconnect_interval: Option[float] = Option(
         0.1, interval, "Seconds before the first new attempt, math.inf for none (ZMQ_RECONNECT_IVL)."
@@ -196,6 +197,9 @@ class Peering:
     def _option_names(cls) -> list[str]:
         return sorted(name for name in dir(cls) if isinstance(getattr(cls, name, None), Option))
 
+    def _may_set(self, name: str) -> None:
+        """An option is about to be set; refuses that by raising."""
+
     def _option_set(self, name: str) -> None:
         """An option was set: high-water marks change on all that is there, and drop nothing."""
         if name in ("send_hwm", "receive_hwm"):
@@ -216,7 +220,7 @@ class Peering:
 
     def _settings(self) -> Settings:
         names = [field.name for field in attrs.fields(Settings) if hasattr(type(self), field.name)]
-        return Settings(libzmq=self._libzmq, **{name: getattr(self, name) for name in names})
+        return Settings(libzmq=self._libzmq, identity=self._identity, **{name: getattr(self, name) for name in names})
 
     def _datagrams(self) -> DatagramCodec:
         """What the type says in datagrams; asked of those that `_datagram_verbs` lets do it."""
@@ -235,7 +239,7 @@ class Peering:
             socket_type=self.socket_type,
             accepts=self._accepts,
             mechanism=Null(),
-            identity=self._identity,
+            identity=settings.identity,
             metadata=settings.metadata,
             max_message_size=settings.max_message_size,
             publishes=self._publishes,
@@ -311,6 +315,8 @@ class Peering:
 
     def _dropped(self, remote: Remote, count: int) -> None:
         """Messages for this remote, or from it, were dropped, and are counted there."""
+        if not remote.attached:
+            self._tally.late(count)
         if remote.dropped == count and not getattr(self, "conflate", False):
             logger.warning(
                 "%s: messages are being dropped, for %s; statistics() counts them", type(self).__name__, remote.where
@@ -353,3 +359,23 @@ class Peering:
 
     def _left(self, remote: Remote) -> None:
         """The remote no longer takes part in routing."""
+
+
+class _NoOption:
+    # Stands for a name that somebody may take for an attribute: one of libzmq's, or an option of other types. To set it
+    # must not pass in silence; and there is none to get.
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, socket: Peering | None, owner: type[Peering]) -> NoReturn:
+        hint = "" if socket is None else f": {advice(self._name, owner._option_names())}"
+        raise AttributeError(f"{owner.__name__} has no option {self._name}{hint}")
+
+    def __set__(self, socket: Peering, value: object) -> NoReturn:
+        self.__get__(socket, type(socket))
+
+
+for _name in {*map(str.lower, (*SOCKET, *NO_SOCKET, *OLD_NAMES)), *AnyOptions.__annotations__}:
+    if not hasattr(Peering, _name):
+        setattr(Peering, _name, _NoOption(_name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Unpack
 
+import attrs
 import trio
 from trio.lowlevel import enable_ki_protection
 
@@ -12,6 +13,7 @@ from .._errors import ProtocolError, StateError
 from .._message import Body, Message, MessageLike, Subscription
 from .._options import Option, SocketOptions, boolean, frame
 from .._remote import Intake, Remote
+from .._statistics import SocketStatistics
 from .._subscriptions import TopicTable
 from ._fan_out import MAX_TOPICS, FanningOut
 from ._flow import Receiving
@@ -70,7 +72,8 @@ class Publisher(FanningOut[MessageLike]):
 
         Args:
           n: how many peers.
-          topic: a topic, or None for peers with any subscription. True at return. A cancellation leaves no trace.
+          topic: a topic, or None for peers with any subscription. True at return. A cancellation leaves no trace. A peer
+            that was connected to, and has come back, also counts by what it had subscribed to before: that is kept.
 
         Raises:
           ContextTerminated, SocketClosed: the socket has ended.
@@ -213,7 +216,7 @@ class XPub(Publisher, Receiving[Message]):
             return
         if not subscribe:
             asked_for.remove(topic)
-        elif len(asked_for) >= MAX_TOPICS:
+        elif topic not in asked_for and len(asked_for) >= MAX_TOPICS:
             raise ProtocolError(f"the peer has more than {MAX_TOPICS} subscriptions")
         else:
             asked_for.add(topic)
@@ -240,6 +243,9 @@ class XPub(Publisher, Receiving[Message]):
 
     def _source(self) -> Remote | None:
         return self._last
+
+    def _statistics(self) -> SocketStatistics:
+        return attrs.evolve(super()._statistics(), waiting=len(self._news))  # subscriptions wait, too
 
     def _take_news(self) -> Body | None:
         if not self._news:

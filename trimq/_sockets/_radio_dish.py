@@ -52,9 +52,8 @@ class Multicasting(Socket):
 class Radio(Multicasting, FanningOut[GroupMessage], trio.abc.SendChannel[GroupMessage]):
     """Sends each message to the peers that joined its group: peers are Dish (ZMQ_RADIO).
 
-    It sends `GroupMessage <trimq.GroupMessage>`. ``send`` never waits, unless ``mute`` is ``"block"``: a peer whose queue is
-    full
-    misses the message, which is counted. Over udp, where it can only ``connect``, all messages go out, whoever is
+    It sends `GroupMessage <trimq.GroupMessage>`. ``send`` never waits, unless ``mute`` is ``"block"``: a peer whose queue
+    is full misses the message, which is counted. Over udp, where it can only ``connect``, all messages go out, whoever is
     there; one that does not fit into a datagram of 8192 bytes raises MessageTooLarge, and goes to nobody.
     """
 
@@ -87,6 +86,10 @@ class Radio(Multicasting, FanningOut[GroupMessage], trio.abc.SendChannel[GroupMe
 
     def _make_table(self) -> GroupTable:
         return GroupTable()
+
+    def _unlinked(self, remote: Remote) -> None:
+        super()._unlinked(remote)
+        self._forget_topics(remote)  # joins are counted, and it joins anew when it is back
 
     def _interested(self, remote: Remote) -> bool:
         return remote.datagram_size is not None or super()._interested(remote)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Unpack
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from .._errors import StateError
 from .._message import Body, Message, MessageLike
@@ -137,6 +138,7 @@ class Req(Greeting, Identified, Balancing[MessageLike], Receiving[Message]):
             raise trio.BusyResourceError("another task is receiving this reply already")
         return await super()._wait_to_receive(want)
 
+    @enable_ki_protection
     async def request(self, message: MessageLike, *, retries: int = 0, retry_after: float = math.inf) -> Message:
         """Sends a request and waits for its reply: `send` and `receive` in one that cannot lock up.
 
@@ -172,10 +174,12 @@ class Req(Greeting, Identified, Balancing[MessageLike], Receiving[Message]):
         if self._awaiting and not self.relaxed:
             raise StateError("this Req awaits a reply: receive it before the next request, or set relaxed=True")
         self._requesting = True
+        asked: Body | None = None
         try:
             for attempt in range(count + 1):
                 self._give_up()
                 await self.send(item)
+                asked = self._request
                 with trio.CancelScope() as scope:
                     if attempt < count:
                         scope.deadline = trio.current_time() + patience
@@ -186,7 +190,8 @@ class Req(Greeting, Identified, Balancing[MessageLike], Receiving[Message]):
         finally:
             self._retry = None
             self._requesting = False
-            self._give_up()
+            if self._request is asked:  # else it is another task's
+                self._give_up()
 
     def _give_up(self) -> None:
         """Awaits no reply any more; a request that nobody has got is taken back."""

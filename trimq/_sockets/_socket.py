@@ -282,6 +282,7 @@ class Socket(Peering, trio.abc.AsyncResource):
     async def __aenter__(self) -> Self:
         return self
 
+    @enable_ki_protection
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
@@ -302,9 +303,10 @@ class Socket(Peering, trio.abc.AsyncResource):
 
     # Its end
 
-    def _option_set(self, name: str) -> None:
+    def _may_set(self, name: str) -> None:
         self._pace.check_thread()
-        super()._option_set(name)
+        if self._closed:
+            raise SocketClosed(f"this {type(self).__name__} socket is closed: {name} has no effect any more")
 
     def _check_open(self) -> None:
         self._pace.check_thread()

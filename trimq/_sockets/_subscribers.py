@@ -113,6 +113,7 @@ class Subscriber(FairQueued[Message]):
         queue = remote.outbox.queue
         if queue and remote.partner is None:
             messages = [item for item in queue if not isinstance(item, Subscription)]
+            remote.outbox.skip(len(queue) - len(messages))
             queue.clear()
             queue.extend(messages)
 

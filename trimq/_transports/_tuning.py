@@ -171,6 +171,8 @@ def tune_accepted(sock: socket.socket, wanted: Iterable[Tuning]) -> None:
       ZMQError: the system refuses what it took from the listener.
     """
     for tuning in wanted:
+        if tuning.option == "bind_to_device":
+            continue  # it has the listener's, and to say it again takes the right CAP_NET_RAW
         assert tuning.number is not None
         assert tuning.raw is not None
         try:

@@ -162,6 +162,7 @@ class Connection(Wire):
         else:
             self._encode_subscription = subscription_as_message
         self._decoder.feed(rest)
+        self.early = len(rest)
         self._commands = bytearray()
         self._properties = {}
         self._greeting = None
@@ -191,6 +192,7 @@ class Connection(Wire):
             metadata=Metadata(item for item in properties.items() if item[0].lower() not in _OWN),
         )
         self._decoder.feed(bytes(self._commands))
+        self.early = len(self._commands)
         # An idle connection keeps nothing of its handshake.
         self._commands = bytearray()
         self._properties = {}
@@ -212,6 +214,11 @@ class Connection(Wire):
     def missing(self) -> int:
         """What a frame lacks that is not complete."""
         return self._decoder.missing
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether `decode_untrusted` has stopped at so many commands."""
+        return self._decoder.unfinished
 
     @property
     def exhausted(self) -> bool:

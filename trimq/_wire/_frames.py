@@ -165,6 +165,7 @@ def check_header(flags: int, size: int, max_message_size: int) -> None:
         )
 
 
+_MOST_COMMANDS = 64  # that are no items, until others may run: a read holds tens of thousands of them
 _RUN_FROM = 1024  # bytes that must be there before a run is looked for
 _PATIENCE = 4096  # messages, at most, until it is looked for again after a failure
 _long_size: Callable[[bytes, int], tuple[int]] = Struct(">Q").unpack_from
@@ -197,6 +198,8 @@ class Decoder:
         self._wait = 0  # messages until a run is looked for again
         self._next_wait = RUN
         self._error: ProtocolError | None = None
+        self._skipped = 0  # commands that were no items, in this call
+        self.unfinished = False  # the last call has stopped at so many of them
         self.exhausted = True  # the last call has decoded all that there was
 
     def feed(self, data: bytes) -> None:
@@ -217,8 +220,11 @@ class Decoder:
         if self._error is not None:
             raise self._error
         out: list[Item] = []
+        self._skipped = 0
         try:
-            while len(out) < limit and (self._pos < len(self._data) or self._load(out)):
+            while (
+                len(out) < limit and self._skipped < _MOST_COMMANDS and (self._pos < len(self._data) or self._load(out))
+            ):
                 done = len(out)
                 if self._wait > 0:
                     self._decode_frames(out, min(limit - done, self._wait))
@@ -233,7 +239,8 @@ class Decoder:
             if not out:
                 raise
         else:
-            self.exhausted = len(out) < limit
+            self.unfinished = self._skipped >= _MOST_COMMANDS
+            self.exhausted = len(out) < limit and not self.unfinished
         return out
 
     def _decode_frames(self, out: list[Item], room: int) -> None:
@@ -296,7 +303,9 @@ class Decoder:
         if flags & COMMAND:
             # Between the frames of a message it is odd, but libzmq takes it, and so does this.
             item = self._command(body)
-            if item is not None:
+            if item is None:
+                self._skipped += 1
+            else:
                 out.append(item)
             return
         frames = self._frames or []

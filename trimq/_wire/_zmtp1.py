@@ -69,6 +69,7 @@ class Decoder1:
     """
 
     exhausted = False
+    unfinished = False
     missing = 0
 
     def __init__(self, max_message_size: float, first: Sequence[Item] = ()) -> None:
