@@ -28,170 +28,170 @@ TABLE = {
     ("3.11", "0.35.0"): """
                                              trimq       calls        trio  trio calls
 one await                     push            92.0         7.1        27.2         2.0
-one await                     pull            92.4         5.5        27.9         2.1
+one await                     pull            92.5         5.5        27.9         2.1
 one await                     loop             0.0         0.0         3.5         0.2
 one await, in memory          push            92.0         7.1        27.4         2.0
-one await, in memory          pull            91.7         5.5        27.8         2.1
+one await, in memory          pull            91.3         5.5        27.8         2.1
 one await, in memory          loop             0.0         0.0         3.2         0.1
 one at a time                 push           407.0        34.0        27.0         2.0
-one at a time                 pull          1011.0        71.0       271.0        20.0
+one at a time                 pull          1041.0        72.0       271.0        20.0
 one at a time                 loop             0.0         0.0       675.0        33.0
 many                          push            32.4         2.1         0.2         0.0
 many                          pull            19.9         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
 3 frames                      push           216.8        13.2        27.6         2.0
-3 frames                      pull           157.1         7.9        28.2         2.1
+3 frames                      pull           157.8         7.9        28.2         2.1
 3 frames                      loop             0.0         0.0         5.3         0.2
-3 frames, many                push           150.7         7.2         0.5         0.0
-3 frames, many                pull            89.4         2.5         1.0         0.1
+3 frames, many                push           151.7         7.2         0.5         0.0
+3 frames, many                pull            89.3         2.5         1.0         0.1
 3 frames, many                loop             0.0         0.0         3.4         0.2
-1 to 5 frames of 1 to 1500 B  push           200.8        12.3        27.8         2.1
-1 to 5 frames of 1 to 1500 B  pull           348.7        14.0        29.1         2.2
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.8         0.3
+1 to 5 frames of 1 to 1500 B  push           204.9        12.7        27.8         2.1
+1 to 5 frames of 1 to 1500 B  pull           347.0        13.8        28.9         2.2
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.4         0.3
 64 KiB                        push           250.2        20.4       334.8        32.2
-64 KiB                        pull           996.0        64.0       278.0        25.0
+64 KiB                        pull          1026.0        65.0       278.0        25.0
 64 KiB                        loop             0.0         0.0       887.0        40.6
 from 10                       push           103.2         8.0        28.4         2.1
-from 10                       pull           134.6         7.8        30.2         2.2
+from 10                       pull           135.3         7.8        30.2         2.2
 from 10                       loop             0.0         0.0        12.1         0.4
-to 10                         push           118.7         9.1        27.6         2.0
-to 10                         pull           142.0         8.1        33.9         2.5
-to 10                         loop             0.0         0.0        13.1         0.4
+to 10                         push           116.8         8.9        27.5         2.0
+to 10                         pull           138.2         7.9        33.5         2.5
+to 10                         loop             0.0         0.0        12.2         0.4
 inproc                        push            82.1         6.1        27.3         2.0
 inproc                        pull            80.9         5.1        27.2         2.0
 inproc                        loop             0.0         0.0         2.2         0.1
 inproc, many                  push            21.7         1.1         0.1         0.0
 inproc, many                  pull            17.6         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1675.0       118.0       298.0        22.0
-round trip                    rep           1813.0       128.0       298.0        22.0
+round trip                    req           1705.0       119.0       298.0        22.0
+round trip                    rep           1843.0       129.0       298.0        22.0
 round trip                    loop             0.0         0.0      1350.0        66.0
-echo, 10 x 32                 dealer         295.7        19.2        68.6         5.1
-echo, 10 x 32                 router         426.2        27.6        65.2         4.8
+echo, 10 x 32                 dealer         297.8        19.3        68.6         5.1
+echo, 10 x 32                 router         428.3        27.7        65.2         4.8
 echo, 10 x 32                 loop             0.0         0.0        42.7         1.4
 to 10 subscribers             pub            569.0        37.1        28.9         2.1
-to 10 subscribers             sub           1227.1        78.1       306.5        22.7
+to 10 subscribers             sub           1232.4        78.2       306.5        22.7
 to 10 subscribers             loop             0.0         0.0        68.7         2.4
-to 10 subscribers, many       pub            565.3        35.8         1.7         0.1
-to 10 subscribers, many       sub            647.9        30.1        34.6         2.6
-to 10 subscribers, many       loop             0.0         0.0        53.4         1.9
-1000 topics                   pub            281.4        19.3        27.9         2.1
-1000 topics                   sub            169.9        11.0        28.6         2.1
-1000 topics                   loop             0.0         0.0         8.0         0.4
-handed on                     middle         229.8        15.9        55.7         4.1
-handed on, many               middle          93.3         4.9         1.3         0.1
+to 10 subscribers, many       pub            568.9        36.2         1.7         0.1
+to 10 subscribers, many       sub            646.9        30.0        34.6         2.6
+to 10 subscribers, many       loop             0.0         0.0        53.5         1.9
+1000 topics                   pub            281.5        19.3        27.9         2.1
+1000 topics                   sub            171.9        11.0        28.5         2.1
+1000 topics                   loop             0.0         0.0         7.7         0.4
+handed on                     middle         230.0        15.9        55.7         4.1
+handed on, many               middle          95.2         4.9         1.4         0.1
 """,
     ("3.12", "0.35.0"): """
                                              trimq       calls        trio  trio calls
 one await                     push            83.1         7.1        25.3         2.0
-one await                     pull            86.8         5.6        25.8         2.1
+one await                     pull            86.9         5.6        25.8         2.1
 one await                     loop             0.0         0.0         3.2         0.2
 one await, in memory          push            83.0         7.1        25.4         2.0
-one await, in memory          pull            86.4         5.6        25.8         2.1
+one await, in memory          pull            86.5         5.6        25.8         2.1
 one await, in memory          loop             0.0         0.0         3.5         0.2
 one at a time                 push           362.0        34.0        25.0         2.0
-one at a time                 pull           922.0        71.0       249.0        20.0
+one at a time                 pull           955.0        72.0       249.0        20.0
 one at a time                 loop             0.0         0.0       628.0        33.0
 many                          push            29.2         2.1         0.2         0.0
-many                          pull            18.6         0.3         0.4         0.0
+many                          pull            18.7         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
 3 frames                      push           195.1        13.2        25.4         2.0
-3 frames                      pull           182.5         8.7        26.5         2.1
+3 frames                      pull           183.0         8.7        26.5         2.1
 3 frames                      loop             0.0         0.0         5.1         0.2
-3 frames, many                push           136.3         7.2         0.5         0.0
-3 frames, many                pull            72.5         2.1         1.0         0.1
+3 frames, many                push           137.4         7.2         0.5         0.0
+3 frames, many                pull            73.0         2.1         1.0         0.1
 3 frames, many                loop             0.0         0.0         3.3         0.2
 1 to 5 frames of 1 to 1500 B  push           181.4        12.3        25.6         2.1
-1 to 5 frames of 1 to 1500 B  pull           334.0        13.7        26.7         2.2
+1 to 5 frames of 1 to 1500 B  pull           337.3        13.8        26.7         2.1
 1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.0         0.3
 64 KiB                        push           224.3        20.3       300.6        32.2
-64 KiB                        pull           913.0        64.0       253.0        25.0
+64 KiB                        pull           946.0        65.0       253.0        25.0
 64 KiB                        loop             0.0         0.0       833.1        40.6
 from 10                       push            88.7         7.6        26.2         2.1
-from 10                       pull           114.5         7.3        26.9         2.2
+from 10                       pull           115.0         7.3        26.9         2.2
 from 10                       loop             0.0         0.0         9.2         0.4
 to 10                         push           105.6         8.9        25.5         2.0
-to 10                         pull           139.2         8.2        30.8         2.5
-to 10                         loop             0.0         0.0        11.3         0.4
+to 10                         pull           137.3         8.1        30.8         2.5
+to 10                         loop             0.0         0.0        11.5         0.4
 inproc                        push            73.5         6.0        25.2         2.0
 inproc                        pull            74.5         5.1        25.2         2.0
 inproc                        loop             0.0         0.0         2.2         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
-inproc, many                  pull            16.1         0.4         0.1         0.0
+inproc, many                  pull            16.2         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1530.0       118.0       274.0        22.0
-round trip                    rep           1646.0       128.0       274.0        22.0
+round trip                    req           1563.0       119.0       274.0        22.0
+round trip                    rep           1679.0       129.0       274.0        22.0
 round trip                    loop             0.0         0.0      1256.0        66.0
-echo, 10 x 32                 dealer         259.4        18.0        60.8         4.9
-echo, 10 x 32                 router         374.3        26.5        59.6         4.8
+echo, 10 x 32                 dealer         261.2        18.1        60.8         4.9
+echo, 10 x 32                 router         377.2        26.6        59.6         4.8
 echo, 10 x 32                 loop             0.0         0.0        36.0         1.3
 to 10 subscribers             pub            529.7        37.3        26.8         2.1
-to 10 subscribers             sub           1214.7        80.0       285.6        22.8
+to 10 subscribers             sub           1226.1        80.4       285.6        22.8
 to 10 subscribers             loop             0.0         0.0        70.6         2.6
-to 10 subscribers, many       pub            524.8        35.8         1.6         0.1
-to 10 subscribers, many       sub            604.1        29.6        32.0         2.6
+to 10 subscribers, many       pub            528.0        36.2         1.6         0.1
+to 10 subscribers, many       sub            610.2        29.7        32.0         2.6
 to 10 subscribers, many       loop             0.0         0.0        50.8         1.9
-1000 topics                   pub            255.3        19.3        25.8         2.1
-1000 topics                   sub            158.4        11.0        26.5         2.1
-1000 topics                   loop             0.0         0.0         6.7         0.3
-handed on                     middle         210.0        15.9        51.4         4.1
-handed on, many               middle          82.2         4.8         1.2         0.1
+1000 topics                   pub            255.2        19.3        25.7         2.1
+1000 topics                   sub            159.8        11.0        26.4         2.1
+1000 topics                   loop             0.0         0.0         6.3         0.3
+handed on                     middle         210.2        15.9        51.4         4.1
+handed on, many               middle          82.2         4.8         1.1         0.1
 """,
     ("3.13", "0.35.0"): """
                                              trimq       calls        trio  trio calls
 one await                     push            86.4         7.1        25.4         2.0
-one await                     pull            85.7         5.5        25.8         2.1
+one await                     pull            85.8         5.5        25.8         2.1
 one await                     loop             0.0         0.0         3.6         0.2
 one await, in memory          push            86.1         7.1        25.4         2.0
-one await, in memory          pull            87.0         5.6        25.8         2.1
+one await, in memory          pull            88.1         5.6        25.8         2.1
 one await, in memory          loop             0.0         0.0         3.5         0.2
 one at a time                 push           373.0        34.0        25.0         2.0
-one at a time                 pull           934.0        71.0       252.0        20.0
+one at a time                 pull           970.0        72.0       252.0        20.0
 one at a time                 loop             0.0         0.0       646.0        33.0
 many                          push            29.2         2.1         0.2         0.0
 many                          pull            18.2         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           195.7        13.2        25.6         2.0
-3 frames                      pull           155.1         8.1        26.4         2.1
+3 frames                      push           195.8        13.3        25.6         2.0
+3 frames                      pull           155.6         8.1        26.4         2.1
 3 frames                      loop             0.0         0.0         5.4         0.3
-3 frames, many                push           133.3         7.2         0.5         0.0
-3 frames, many                pull            52.3         1.6         0.8         0.1
+3 frames, many                push           134.4         7.2         0.5         0.0
+3 frames, many                pull            58.8         1.8         0.9         0.1
 3 frames, many                loop             0.0         0.0         2.9         0.1
 1 to 5 frames of 1 to 1500 B  push           185.5        12.7        25.8         2.1
-1 to 5 frames of 1 to 1500 B  pull           309.5        13.4        26.6         2.1
+1 to 5 frames of 1 to 1500 B  pull           310.8        13.4        26.6         2.1
 1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.9         0.3
 64 KiB                        push           227.6        20.3       302.6        32.2
-64 KiB                        pull           922.0        64.0       257.9        25.0
+64 KiB                        pull           958.0        65.0       257.9        25.0
 64 KiB                        loop             0.0         0.0       855.5        40.6
 from 10                       push            94.3         7.9        26.2         2.1
-from 10                       pull           120.9         7.7        27.5         2.2
+from 10                       pull           121.6         7.7        27.5         2.2
 from 10                       loop             0.0         0.0        10.4         0.4
 to 10                         push           109.9         9.0        25.5         2.0
-to 10                         pull           140.3         8.5        31.7         2.5
-to 10                         loop             0.0         0.0        13.1         0.5
+to 10                         pull           140.3         8.5        31.6         2.5
+to 10                         loop             0.0         0.0        12.9         0.4
 inproc                        push            76.3         6.0        25.1         2.0
 inproc                        pull            75.4         5.0        25.2         2.0
 inproc                        loop             0.0         0.0         2.2         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
 inproc, many                  pull            15.8         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1550.0       118.0       277.0        22.0
-round trip                    rep           1667.0       128.0       277.0        22.0
+round trip                    req           1586.0       119.0       277.0        22.0
+round trip                    rep           1703.0       129.0       277.0        22.0
 round trip                    loop             0.0         0.0      1292.0        66.0
-echo, 10 x 32                 dealer         235.2        16.2        56.1         4.5
-echo, 10 x 32                 router         333.8        24.1        56.1         4.5
+echo, 10 x 32                 dealer         236.5        16.2        56.1         4.5
+echo, 10 x 32                 router         336.1        24.1        56.1         4.5
 echo, 10 x 32                 loop             0.0         0.0        23.5         0.9
 to 10 subscribers             pub            536.1        37.3        26.8         2.1
-to 10 subscribers             sub           1178.0        79.0       284.8        22.7
+to 10 subscribers             sub           1185.1        79.1       284.8        22.7
 to 10 subscribers             loop             0.0         0.0        70.0         2.6
-to 10 subscribers, many       pub            529.8        35.8         1.3         0.1
-to 10 subscribers, many       sub            583.1        29.8        32.2         2.6
+to 10 subscribers, many       pub            533.2        36.2         1.3         0.1
+to 10 subscribers, many       sub            589.6        29.9        32.2         2.6
 to 10 subscribers, many       loop             0.0         0.0        51.2         1.9
 1000 topics                   pub            260.4        19.2        25.7         2.0
-1000 topics                   sub            160.0        11.0        26.3         2.1
+1000 topics                   sub            160.2        11.0        26.3         2.1
 1000 topics                   loop             0.0         0.0         6.5         0.3
-handed on                     middle         210.5        15.9        51.4         4.1
-handed on, many               middle          82.4         4.8         1.2         0.1
+handed on                     middle         210.7        15.9        51.4         4.1
+handed on, many               middle          82.6         4.8         1.1         0.1
 """,
 }
 

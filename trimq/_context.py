@@ -83,7 +83,7 @@ def has(capability: str) -> bool:
     """Whether this trimq has a transport, a security mechanism, or the draft sockets (zmq_has), as installed.
 
     Args:
-      capability: its name in lower case, as ``"ipc"``, ``"curve"`` or ``"draft"``. An unknown name is something it does not have.
+      capability: its name in lower case, as ``"ipc"``, ``"curve"`` or ``"draft"``. What is unknown it does not have.
     """
     return capability in ("null", "draft") or any(capability == transport.scheme for transport in _own_transports())
 
