@@ -392,7 +392,7 @@ class Monitor:
     __slots__ = ("end", "listeners")
 
     def __init__(self, end: Callable[[], SocketClosed | ContextTerminated | None]) -> None:
-        self.end = end
+        self.end: Callable[[], SocketClosed | ContextTerminated | None] = end
         self.listeners: list[EventStream] = []
 
     def tell(self, event: Event) -> None:

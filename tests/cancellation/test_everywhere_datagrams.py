@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -97,7 +98,8 @@ def everywhere(scenario: Callable[[Trial, Any, Any], Awaitable[None]]) -> None:
         await scenario(trial, one, other)
         for socket in list(trial.context._sockets):
             assert not any(socket._lines()), "somebody is left in line"
-            socket.linger = 0.0
+            with suppress(trimq.SocketClosed):
+                socket.linger = 0.0
             socket.close()
         await wait_all_tasks_blocked()
         assert not trial.context._sockets

@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import trimq
 from trimq import EndpointState
-from trimq._sockets import _publishers
+from trimq._sockets import _fan_out
 from trimq._wire._frames import MAX_FRAMES
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -187,7 +187,7 @@ async def test_distinct_subscriptions_without_end(
 ) -> None:
     """wire.md 9, row 54: a cap for each peer, then closed, and all of its topics are gone; other subscribers stay."""
     caplog.set_level(logging.DEBUG, "trimq")
-    monkeypatch.setattr(_publishers, "_MAX_TOPICS", 5000)
+    monkeypatch.setattr(_fan_out, "MAX_TOPICS", 5000)
     async with running() as context:
         pub, sub = context.socket(trimq.Pub), context.socket(trimq.Sub)
         sub.connect(endpoint := pub.bind("tcp://127.0.0.1:*"))

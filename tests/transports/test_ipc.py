@@ -366,8 +366,13 @@ def test_mode_is_set_through_no_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["set_mode", "listen"])
-def test_a_failure_after_bind_leaves_no_file(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_after_bind_leaves_no_file(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file nor a directory stays; the error names the endpoint."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own may be too long for ipc
+        _fail_after_bind(where, Path(folder), monkeypatch)
+
+
+def _fail_after_bind(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def fail(*args: object) -> None:

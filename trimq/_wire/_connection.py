@@ -70,6 +70,7 @@ class Connection(Wire):
         max_message_size: float = math.inf,
     ) -> None:
         self.peer: PeerInfo | None = None
+        self.early: int = 0
         self.on_pong: Callable[[bytes], object] | None = None
         self._socket_type = socket_type
         self._accepts = accepts

@@ -67,8 +67,8 @@ class _Moments(trio.abc.Instrument):
     """
 
     def __init__(self, target: int | None, *, meanwhile: bool) -> None:
-        self.count = 0
-        self.where = "nowhere"  # the target was not reached
+        self.count: int = 0
+        self.where: str = "nowhere"  # the target was not reached
         self._target = target
         self._meanwhile = meanwhile
         self._entered = False

@@ -52,20 +52,20 @@ class Way:
     def __init__(self, tear_writes: Random | None, tear_reads: Random | None) -> None:
         self.data: bytearray = bytearray()  # arrived, not read yet
         self.flying: deque[tuple[float, bytes | str]] = deque()  # and when it arrives
-        self.under_way = 0  # bytes of that
-        self.free_at = 0.0  # when the last byte has been put on the wire
-        self.arrived = 0  # bytes, ever
-        self.last = math.inf  # with this byte the connection is lost
-        self.lost = False  # bytes that were sent did not arrive
-        self.ended = False  # the reader knows that nothing will follow
-        self.refused = False  # the writer knows that nobody reads
-        self.closed = False  # the reader has closed
-        self.deaf = False  # the reader's end is gone without a word
-        self.stuck = math.inf  # since when bytes are not answered
-        self.readers = ParkingLot()
-        self.writers = ParkingLot()
-        self.tear_writes = tear_writes
-        self.tear_reads = tear_reads
+        self.under_way: int = 0  # bytes of that
+        self.free_at: float = 0.0  # when the last byte has been put on the wire
+        self.arrived: int = 0  # bytes, ever
+        self.last: float = math.inf  # with this byte the connection is lost
+        self.lost: bool = False  # bytes that were sent did not arrive
+        self.ended: bool = False  # the reader knows that nothing will follow
+        self.refused: bool = False  # the writer knows that nobody reads
+        self.closed: bool = False  # the reader has closed
+        self.deaf: bool = False  # the reader's end is gone without a word
+        self.stuck: float = math.inf  # since when bytes are not answered
+        self.readers: ParkingLot = ParkingLot()
+        self.writers: ParkingLot = ParkingLot()
+        self.tear_writes: Random | None = tear_writes
+        self.tear_reads: Random | None = tear_reads
 
     def __len__(self) -> int:
         return len(self.data) + self.under_way
@@ -87,10 +87,10 @@ class Connection:
     """
 
     def __init__(self, conditions: Conditions, name: str, hosts: tuple[str, str], keepalive: tuple[bool, bool]) -> None:
-        self.conditions = conditions
-        self.hosts = hosts
-        self.broken = False
-        self.plain = not conditions.latency and conditions.bandwidth == math.inf  # what is sent is there
+        self.conditions: Conditions = conditions
+        self.hosts: tuple[str, str] = hosts
+        self.broken: bool = False
+        self.plain: bool = not conditions.latency and conditions.bandwidth == math.inf  # what is sent is there
         self._held = math.inf  # since when nothing passes
         self._keepalive = keepalive
         self._silent = False  # an end has vanished: nothing will pass ever again
@@ -98,7 +98,7 @@ class Connection:
             Random(f"{conditions.seed} {name} {use}") if conditions.torn else None  # noqa: S311
             for use in ("sent there", "received there", "sent back", "received back")
         )
-        self.ways = (Way(there, again), Way(back, forth))
+        self.ways: tuple[Way, Way] = (Way(there, again), Way(back, forth))
 
     @property
     def over(self) -> bool:
