@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -428,3 +431,25 @@ async def test_inproc_tells_nothing_of_connections() -> None:
         await push.send(b"")
         assert drain(pull) == [[b""]]
         assert [taken(stream) for stream in streams] == [[], []]
+
+
+async def test_a_file_that_stays(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """ZMQ_EVENT_CLOSE_FAILED: the address is free, the socket is closed, and what is left is told, and in the log."""
+
+    def fail(path: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with TemporaryDirectory(dir="/tmp") as folder:
+        async with trimq.open_context(linger=0) as ctx:
+            pull = ctx.socket(trimq.Pull)
+            stream = pull.events()
+            endpoint = pull.bind(f"ipc://{folder}/file")
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "unlink", fail)
+                endpoint.close()
+            _, failed = taken(stream)
+            assert isinstance(failed, events.CloseFailed)
+            assert (failed.code, failed.value) == (0x100, errno.EACCES)
+            assert f"ipc://{folder}/file was not removed" in str(failed.cause)
+            assert caplog.messages == [str(failed.cause)]
+            pull.bind(f"ipc://{folder}/file")  # what was left behind is replaced

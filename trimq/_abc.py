@@ -260,6 +260,9 @@ class AcceptRefused(OSError):
 class Listener(ABC):
     """An address that is bound and listens."""
 
+    left: OSError | None = None
+    """Why `close` could not take away something that it should have, as a file; None if it could."""
+
     @property
     @abstractmethod
     def address(self) -> str:

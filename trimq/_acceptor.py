@@ -13,7 +13,7 @@ from trio.lowlevel import checkpoint, enable_ki_protection
 
 from ._abc import AcceptRefused, Listener, StreamTransport
 from ._endpoint import Endpoint, EndpointState
-from ._monitor import Accepted as ConnectionAccepted, AcceptFailed, Closed
+from ._monitor import Accepted as ConnectionAccepted, AcceptFailed, Closed, CloseFailed
 from ._options import Settings
 from ._remote import Remote
 from ._session import close_remote, describe, hold, report_unsent
@@ -132,9 +132,14 @@ class Acceptor:
     def close(self, linger: float) -> None:
         """Unbinds: the address is free at once; connections that came in here end, as ``linger`` says."""
         self._listener.close()
+        left, self._listener.left = self._listener.left, None
+        if left is not None:
+            logger.warning("%s", left)
         self._scope.cancel()
         if self._endpoint.state is not EndpointState.CLOSED and self._socket._monitor.listeners:
-            self._socket._monitor.tell(Closed(str(self._endpoint)))
+            self._socket._monitor.tell(
+                Closed(str(self._endpoint)) if left is None else CloseFailed(str(self._endpoint), left)
+            )
         self._endpoint._enter(EndpointState.CLOSED)
         self._socket._endpoints.pop(self._endpoint, None)
         for accepted in list(self._accepted):

@@ -25,6 +25,7 @@ __all__ = [
     "AcceptFailed",
     "Accepted",
     "BindFailed",
+    "CloseFailed",
     "Closed",
     "ConnectDelayed",
     "ConnectFailed",
@@ -187,6 +188,13 @@ class Closed(Event):
     """It is not bound any more (ZMQ_EVENT_CLOSED)."""
 
     code = 0x0080
+
+
+@attrs.frozen
+class CloseFailed(_Failure):
+    """It is not bound any more, but something is left, as an ipc file that could not be removed (ZMQ_EVENT_CLOSE_FAILED)."""
+
+    code = 0x0100
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ from .._abc import Listener, StreamTransport
 from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported, ZMQError
 from .._options import Settings
 from ._filters import Filter, by_credentials, credentials
-from ._listener import SocketListener, adopting, bind_error, listen
+from ._listener import SocketListener, adopting, bind_error, listen, reason
 from ._system import SystemStream
 from ._tuning import Tuning, ipc_tunings, tune
 
@@ -200,8 +200,10 @@ class _PathListener(SocketListener):
         file, self._file = self._file, None
         # Before the socket is closed: until then, no other file can get our file's number.
         if file is not None and _identity(self._path) == file:
-            with suppress(OSError):
+            try:
                 os.unlink(self._path)
+            except OSError as exc:
+                self.left = OSError(exc.errno, f"ipc://{self._path} was not removed: {reason(exc)}")
         super().close()
         if self._directory is not None:
             with suppress(OSError):
