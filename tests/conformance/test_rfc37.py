@@ -42,6 +42,7 @@ from wire.helpers import (
     three_ways,
 )
 
+import trimq
 from trimq import (
     Dealer,
     EndpointState,
@@ -811,3 +812,108 @@ def test_37_downgrades_must_be_guarded_against() -> None:
             assert outcome.error is not None
             assert (outcome.peer, outcome.items) == (None, [])
     assert feed_all(guarded(), [greeting(b"GUARDED") + R]).peer is not None
+
+
+# The Radio-Dish pattern, and the types that are safe for threads
+
+
+@jumping
+async def test_37_the_radio_shall_check_who_is_in_a_group() -> None:
+    """The Radio-Dish Pattern: a message goes to the peers that joined its group, and to no other."""
+    async with bound(trimq.Radio) as (radio, network):
+        members = []
+        for group in (b"a", b"b"):
+            peer = RawPeer(await raw_connect(network))
+            await peer.handshake(b"DISH")
+            await peer.stream.send_all(zmtp_command(b"JOIN", group))
+            members.append(peer)
+        await radio.wait_for_members(1, b"a")
+        await radio.wait_for_members(1, b"b")
+        await radio.send(trimq.GroupMessage(b"a", b"x"))
+        await settle()
+        assert await members[0].rest() == zmtp_message(b"a", b"x")
+        assert await members[1].rest() == b""
+
+
+@jumping
+@pytest.mark.parametrize("verb", ["JOIN", "LEAVE"])
+async def test_37_groups_shall_be_joined_and_left_by_commands(verb: str) -> None:
+    """The Radio-Dish Pattern: JOIN and LEAVE, with the group's name."""
+    async with bound(trimq.Dish) as (dish, network):
+        dish.join(b"grp")
+        peer = RawPeer(await raw_connect(network))
+        await peer.handshake(b"RADIO")
+        expected = zmtp_command(b"JOIN", b"grp")
+        if verb == "LEAVE":
+            dish.leave(b"grp")
+            expected += zmtp_command(b"LEAVE", b"grp")
+        await settle()
+        assert await peer.rest() == expected
+
+
+SINGLE = [
+    (trimq.Client, trimq.Server),
+    (trimq.Scatter, trimq.Gather),
+    (trimq.Channel, trimq.Channel),
+    (trimq.Peer, trimq.Peer),
+    (trimq.Radio, trimq.Dish),
+]
+singles = pytest.mark.parametrize(("sending", "receiving"), SINGLE)
+
+
+def as_sent(sending: Any, socket: Any, body: Any) -> Any:
+    """A message of this type."""
+    if sending is trimq.Radio:
+        return trimq.GroupMessage(b"g", body)
+    if sending is trimq.Peer:
+        return trimq.RoutedMessage(socket.endpoints[0].routing_id, body)
+    return body
+
+
+@jumping
+@singles
+async def test_37_types_that_are_safe_shall_send_and_receive_whole_messages(sending: Any, receiving: Any) -> None:
+    """Thread-Safe Socket Types: a call is one message, on either side."""
+    async with opened() as ctx:
+        sender, receiver = ctx.socket(sending), ctx.socket(receiving)
+        if receiving is trimq.Dish:
+            receiver.join(b"g")
+        receiver.bind(PLACE)
+        await sender.connect(PLACE).ready()
+        if sending is trimq.Radio:
+            await sender.wait_for_members(1, b"g")
+        for number in range(3):
+            await sender.send(as_sent(sending, sender, b"%d" % number))
+        for number in range(3):
+            message = await receiver.receive()
+            assert (message[0] if isinstance(message, list) else message.body) == b"%d" % number
+
+
+@jumping
+@singles
+async def test_37_types_that_are_safe_shall_refuse_several_frames(sending: Any, receiving: Any) -> None:
+    """Thread-Safe Socket Types: to send them is an error."""
+    async with opened() as ctx:
+        sender, receiver = ctx.socket(sending), ctx.socket(receiving)
+        receiver.bind(PLACE)
+        await sender.connect(PLACE).ready()
+        with pytest.raises(TypeError):
+            await sender.send(as_sent(sending, sender, [b"a", b"b"]))
+        with pytest.raises(TypeError):
+            await sender.send([b"a", b"b"])
+
+
+@jumping
+@pytest.mark.parametrize(
+    ("kind", "theirs"), [(trimq.Client, b"SERVER"), (trimq.Gather, b"SCATTER"), (trimq.Peer, b"PEER")]
+)
+async def test_37_types_that_are_safe_shall_discard_several_frames(kind: Any, theirs: bytes) -> None:
+    """Thread-Safe Socket Types: what comes so is discarded whole, and the connection stays."""
+    async with bound(kind) as (socket, network):
+        peer = RawPeer(await raw_connect(network))
+        await peer.handshake(theirs)
+        await peer.stream.send_all(zmtp_message(b"a", b"b") + zmtp_message(b"one"))
+        message = await socket.receive()
+        assert (message[0] if isinstance(message, list) else message.body) == b"one"
+        assert socket.statistics().dropped == 1
+        assert len(socket.peers) == 1
