@@ -810,7 +810,7 @@ BROKEN: list[tuple[Any, str, str]] = [
         "receive, cancelled 0 ticks .*: received afterwards",
     ),
     (LastFirst, "tasks that wait are served first come", "receive: the first calls of the line: .'it still waits'"),
-    (FirstWho, "tasks that wait are served first come", "receive: the first calls of the line"),
+    (FirstWho, "tasks that wait are served first come", "the first calls of the line"),
     (Strands, "none is stranded when another is cancelled (over", "the first calls of the line: .'it still waits'"),
     (Overtakes, "a later receive_nowait does not overtake them", "nothing was raised"),
     (TwoReceive, "a second concurrent receive raises BusyResourceError", "still waits after 10 s"),
