@@ -1,7 +1,8 @@
 """What the proofs of cancellation share: two sockets of a type, messages that show if they are torn, and the networks.
 
 The proofs are in test_everywhere.py (sending and receiving), test_everywhere_ends.py (waits, and ends) and
-test_everywhere_lines.py (those who wait in line).
+test_everywhere_lines.py (those who wait in line). Where a scenario sleeps, it is on the clock of `cancel_everywhere`, which
+jumps ahead as soon as everybody waits: its seconds say what comes first, and nobody waits for them.
 """
 
 from __future__ import annotations

@@ -60,9 +60,13 @@ class Haste:
         self.cancelled += scope.cancelled_caught
 
     async def hurry(self) -> None:
-        """Cancels one scope or another, at every tick at which something happens, for ever."""
+        """Cancels one scope or another, a few thousand times a second, for ever.
+
+        The sleep is of the real clock, for what is sampled are moments in time; it also frees those whose scopes have no
+        deadline. No test waits for its length: it only makes more cancellations.
+        """
         while True:
-            await trio.sleep(3e-4 * self._picks.random())  # no test waits for it: it only makes more cancellations
+            await trio.sleep(3e-4 * self._picks.random())
             if self._scopes:
                 self._picks.choice(list(self._scopes)).cancel()
 
@@ -300,9 +304,22 @@ async def put_away(context: trimq.Context, socket: Any, *, flushes: bool = True)
 
 async def no_task_left(context: trimq.Context) -> None:
     """When its sockets are closed, no task is left in the context but those of the context itself."""
-    assert context._services is not None
-    while len(context._services.child_tasks) > context._heart._runs:
-        await trio.sleep(1e-3)  # nobody rings for that
+    services = context._services
+    assert services is not None
+    left = trio.Event()
+
+    class Exits(trio.abc.Instrument):
+        def task_exited(self, task: trio.lowlevel.Task) -> None:
+            if len(services.child_tasks) <= context._heart._runs:
+                left.set()
+
+    exits = Exits()
+    trio.lowlevel.add_instrument(exits)
+    try:
+        if len(services.child_tasks) > context._heart._runs:
+            await left.wait()
+    finally:
+        trio.lowlevel.remove_instrument(exits)
 
 
 async def _job(pattern: str, side: int, seed: str, count: int, checkpoints: Any, endpoint: str, hwm: int) -> Any:

@@ -458,6 +458,6 @@ async def test_cancelled_at_every_tick(make: Make, address: str, autojump_clock:
         if not scene.sends and not done:
             assert (await scene.call())[-1] == MINE  # it was not lost in all those tries
         if scene.sends:
-            await trio.sleep(200)  # of the clock that jumps
+            await trio.sleep(200)  # of the clock that jumps: until all that is under way has arrived
             assert b"".join(scene.got).count(MINE) == done
         nursery.cancel_scope.cancel()

@@ -2,6 +2,8 @@
 
 docs/explanation/cancellation.rst has a row for each, with the test that proves it. What each holds: a message whose call
 returned was taken, or queued, and none else; all arrive once, whole and in order; no task is left; the sockets work on.
+
+The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
 """
 
 from __future__ import annotations

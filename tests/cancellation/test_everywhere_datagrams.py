@@ -2,6 +2,8 @@
 
 As test_everywhere.py: docs/explanation/cancellation.rst has a row for each, with the test that proves it. No datagram is
 lost here but by the socket itself, so that all that was sent has to arrive, once and in order.
+
+The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Every call that waits for peers, for what is sent to be written, or for an end, cancelled at every moment (promise 1).
 
 As test_everywhere.py: docs/explanation/cancellation.rst has a row for each, with the test that proves it.
+
+The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Those who wait in line, one of them cancelled at every moment: nobody overtakes, nobody is stranded (promise 1)."""
+"""Those who wait in line, one of them cancelled at every moment: nobody overtakes, nobody is stranded (promise 1).
+
+The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
+"""
 
 from __future__ import annotations
 
