@@ -688,3 +688,64 @@ async def test_a_probe_disturbs_nobody(place: str) -> None:
         await req.send(b"q")
         await router.send(await router.receive())
         assert await req.receive() == [b"q"]
+
+
+async def offers_to(peers: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a message is tried where each of so many peers has one that waits, and then they come one by one."""
+    offers = 0
+
+    async with opened() as ctx, trio.open_nursery() as nursery:
+        router = ctx.socket(Router, mandatory=True, send_hwm=1)
+        names = [b"%d" % n for n in range(peers)]
+        for name in names:
+            router.connect(f"inproc://{name.decode()}", routing_id=name)
+            router.send_nowait([name, b"first"])
+            nursery.start_soon(router.send, [name, b"second"])
+        await trio.testing.wait_all_tasks_blocked()
+        offer = router._offer
+
+        def counted(item: Any) -> bool:
+            nonlocal offers
+            offers += 1
+            return offer(item)
+
+        monkeypatch.setattr(router, "_offer", counted)
+        for name in names:
+            dealer = ctx.socket(Dealer)
+            dealer.bind(f"inproc://{name.decode()}")
+            assert [await dealer.receive() for _ in range(2)] == [[b"first"], [b"second"]]
+    return offers
+
+
+@jumping
+async def test_router_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room at one peer is tried for those who wait for it alone, however many wait for others."""
+    few = await offers_to(5, monkeypatch)
+    assert await offers_to(200, monkeypatch) <= 40 * few
+
+
+@jumping
+async def test_router_line_of_a_cancelled_send() -> None:
+    """Where the head of a peer's line is cancelled, the next goes on when there is room, and those of other peers wait."""
+    async with opened() as ctx, trio.open_nursery() as nursery:
+        router = ctx.socket(Router, mandatory=True, send_hwm=1)
+        for name in (b"a", b"b"):
+            router.connect(f"inproc://{name.decode()}", routing_id=name)
+            router.send_nowait([name, b"0"])
+        scope = trio.CancelScope()
+
+        async def first() -> None:
+            with scope:
+                await router.send([b"a", b"1"])
+
+        nursery.start_soon(first)
+        await trio.testing.wait_all_tasks_blocked()
+        for message in ([b"a", b"2"], [b"b", b"1"]):
+            nursery.start_soon(router.send, message)
+            await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        for name, last in ((b"a", b"2"), (b"b", b"1")):
+            dealer = ctx.socket(Dealer)
+            dealer.bind(f"inproc://{name.decode()}")
+            assert [await dealer.receive() for _ in range(2)] == [[b"0"], [last]]

@@ -198,6 +198,7 @@ class Router(Greeting, LossTold, Identified, Addressed):
             if self._monitor.listeners:
                 self._monitor.tell(HandedOver(holder.where, info))
             self._by_id.remove(holder)
+            self._parted.changed[routing_id] = None  # who waits for the holder waits for nobody
             holder.routing_id = self._by_id.make_id()
             self._by_id.add(holder)
             self._dismiss(holder, 0)

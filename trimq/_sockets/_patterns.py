@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from .._options import Option, boolean, choice, identity
 from .._pipe import Pipe
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, ByIdentity, FairQueue, FanOut, RoundRobin
+from .._util import Waiter
 from ._flow import Received_co, Receiving, Sending, SendingMany, Sent_contra
 from ._socket import Socket
 
@@ -157,10 +159,44 @@ class FairQueued(Receiving[Received_co]):
         self._serve_receivers()
 
 
+class _Parted(dict[Waiter, None]):
+    """A line of which each peer's part is found at once. Room belongs to one peer: within its part nobody overtakes."""
+
+    def __init__(self, whom: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._whom = whom
+        self.parts: dict[Any, OrderedDict[Waiter, None]] = {}
+        self.changed: dict[Any, None] = {}  # for whom there may be room, or a part has another head
+
+    def __setitem__(self, waiter: Waiter, value: None) -> None:
+        super().__setitem__(waiter, value)
+        # a dict whose head is taken out again and again takes longer each time to find the next
+        self.parts.setdefault(self._whom(waiter.want), OrderedDict())[waiter] = value
+
+    def __delitem__(self, waiter: Waiter) -> None:
+        super().__delitem__(waiter)
+        whom = self._whom(waiter.want)
+        part = self.parts[whom]
+        del part[waiter]
+        if part:
+            self.changed[whom] = None
+        else:
+            del self.parts[whom]
+
+    def clear(self) -> None:
+        """Nobody waits any more."""
+        super().clear()
+        self.parts.clear()
+
+
 class Addressing(FairQueued[Received_co], Sending[Sent_contra]):
     """Sends to the peer that the message names, and receives from each in turn. A type says how a message names its peer."""
 
     _by_id: ByIdentity  # set by the type's `_prepare`
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._senders = self._parted = _Parted(self._whom)
 
     def _whom(self, item: Any) -> Any:
         """The routing id that the message names; None if it is no message of this type."""
@@ -168,29 +204,37 @@ class Addressing(FairQueued[Received_co], Sending[Sent_contra]):
 
     def _behind(self, item: Any) -> bool:
         # Room belongs to one peer: only who waits for the same one is before us.
-        whom = self._whom(item)
-        return any(self._whom(waiter.want) == whom for waiter in self._senders)
+        return self._whom(item) in self._parted.parts
 
     def _in_line(self) -> bool:
         return False
 
     def _serve_senders(self) -> None:
-        full: set[Any] = set()
-        for waiter in list(self._senders):
-            whom = self._whom(waiter.want)
-            if whom in full:
-                continue
-            try:
-                if not self._offer(waiter.want):
-                    full.add(whom)
-                    continue
-            except OSError as error:
-                del self._senders[waiter]
-                waiter.fail(error)
-            else:
-                del self._senders[waiter]
-                waiter.serve()
+        # Only whom something has changed for: with thousands of peers, nobody looks at all who wait each time.
+        senders = self._parted
+        while senders.changed:
+            whom = next(iter(senders.changed))
+            while part := senders.parts.get(whom):
+                waiter = next(iter(part))
+                try:
+                    if not self._offer(waiter.want):
+                        break
+                except OSError as error:
+                    del senders[waiter]
+                    waiter.fail(error)
+                else:
+                    del senders[waiter]
+                    waiter.serve()
+            senders.changed.pop(whom, None)
         self._write_bell.ring()
+
+    def _option_set(self, name: str) -> None:
+        self._parted.changed.update(dict.fromkeys(self._parted.parts))
+        super()._option_set(name)
+
+    def _roomy(self, remote: Remote) -> None:
+        self._parted.changed[remote.routing_id] = None
+        super()._roomy(remote)
 
     def _joined(self, remote: Remote) -> None:
         super()._joined(remote)
@@ -202,7 +246,7 @@ class Addressing(FairQueued[Received_co], Sending[Sent_contra]):
     def _left(self, remote: Remote) -> None:
         super()._left(remote)
         self._by_id.remove(remote)
-        self._serve_senders()
+        self._roomy(remote)  # who waits for it is told that it is gone
 
     @staticmethod
     def _put(remote: Remote, item: Body) -> bool:
