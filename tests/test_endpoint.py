@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -165,3 +167,43 @@ async def test_a_refused_inproc_peer_is_lost() -> None:
         with pytest.raises(ConnectionResetError):
             await joined.ready()
         assert push.endpoints == ()
+
+
+def calls_of(function: Callable[[], object]) -> int:
+    """How many calls of Python functions it makes, itself included."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize("kind", [trimq.Dealer, trimq.Sub])
+async def test_a_thousand_endpoints(kind: Any) -> None:
+    """Whether an endpoint is connected already is found without a look at the others: so is what to disconnect."""
+    async with trimq.open_context(linger=0) as context:
+        socket = context.socket(kind)
+        addresses = [f"inproc://{n}" for n in range(1000)]
+
+        def connect(n: int) -> int:
+            return calls_of(lambda: socket.connect(addresses[n]))
+
+        connect(0)
+        few = connect(1)
+        for address in addresses[2:-1]:
+            socket.connect(address)
+        assert connect(-1) == few
+        assert len(socket.endpoints) == 1000
+        many = calls_of(lambda: socket.disconnect(addresses[-1]))
+        for address in addresses[2:-1]:
+            socket.disconnect(address)
+        assert calls_of(lambda: socket.disconnect(addresses[1])) == many
+        assert [str(endpoint) for endpoint in socket.endpoints] == addresses[:1]

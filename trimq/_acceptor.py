@@ -141,7 +141,7 @@ class Acceptor:
                 Closed(str(self._endpoint)) if left is None else CloseFailed(str(self._endpoint), left)
             )
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         for accepted in list(self._accepted):
             accepted.close(linger)
 

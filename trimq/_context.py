@@ -271,7 +271,7 @@ class Context:
             self._spawn(connector.run)
             socket._monitor.tell(Listening(str(bound)))
         bound._close = lambda: connector.close(socket.linger)
-        socket._endpoints[bound] = None
+        socket._endpoints.add(bound)
         return bound
 
     @enable_ki_protection
@@ -281,9 +281,8 @@ class Context:
         text = endpoint._dial_address if isinstance(endpoint, Endpoint) else endpoint
         transport, address = self._transport(socket, text, bind=False)
         if socket._connects_once and not isinstance(transport, JoinTransport):
-            for known in socket._endpoints:
-                if not known.bound and str(known) == text:
-                    return known
+            for known in socket._endpoints.at(text, bound=False):
+                return known
         if socket._one_peer and (
             any(not remote.retired for remote in socket._remotes) or any(not known.bound for known in socket._endpoints)
         ):
@@ -291,7 +290,7 @@ class Context:
             raise StateError(f"a {name} has one peer: it is connected already; close that endpoint first")
         connected = Endpoint(text, bound=False, pace=self._pace)
         connector: JoinConnector | Dialer | DatagramConnector
-        socket._endpoints[connected] = None
+        socket._endpoints.add(connected)
         if isinstance(transport, JoinTransport):
             connector = JoinConnector(socket, transport, address, connected, routing_id, self._spawn)
             connected._close = lambda: connector.close(socket.linger)

@@ -173,7 +173,7 @@ class DatagramConnector:
     def close(self, linger: float) -> None:
         """Unbinds or disconnects: what is queued may take ``linger`` seconds more."""
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         close_remote(self._socket, self._remote, self._scope, linger)
         if self._port is not None and (self._endpoint.bound and not len(self._remote.outbox)):
             self._port.close()  # the address is free at once
@@ -187,6 +187,6 @@ class DatagramConnector:
         report_unsent(self._socket, self._remote)
         self._socket._detach(self._remote)
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         self._socket._carriers -= 1
         self._socket._gone()

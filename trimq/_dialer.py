@@ -173,7 +173,7 @@ class Dialer:
     def close(self, linger: float) -> None:
         """Disconnects: what is queued may take ``linger`` seconds more, even to connect."""
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         close_remote(self._socket, self._remote, self._scope, linger)
 
     def part(self) -> None:
@@ -182,7 +182,7 @@ class Dialer:
     def _end(self) -> None:
         self._drop_remote()
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         self._socket._carriers -= 1
         self._socket._gone()
 

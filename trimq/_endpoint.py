@@ -6,14 +6,14 @@ It only tells: the connector (a dialer, an acceptor, a join) sets its state; use
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from trio.lowlevel import enable_ki_protection
 
 from ._errors import SocketClosed, end_of
 from ._util import Bell, Pace, until
 
-__all__ = ["Endpoint", "EndpointState"]
+__all__ = ["Endpoint", "EndpointState", "Endpoints"]
 
 
 class EndpointState(enum.Enum):
@@ -173,3 +173,35 @@ class Endpoint:
         """The context has ended."""
         self._ended_context = context
         self._bell.ring()
+
+
+class Endpoints:
+    """The endpoints of a socket, in order; those of an address are found without a look at the others."""
+
+    __slots__ = ("_all", "_at")
+
+    def __init__(self) -> None:
+        self._all: dict[Endpoint, None] = {}
+        self._at: dict[tuple[str, bool], dict[Endpoint, None]] = {}
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(self._all)
+
+    def at(self, address: str, *, bound: bool) -> list[Endpoint]:
+        """Those that are bound, or connected, to this very address."""
+        return list(self._at.get((address, bound), ()))
+
+    def add(self, endpoint: Endpoint) -> None:
+        """One more, the last in order."""
+        self._all[endpoint] = None
+        self._at.setdefault((endpoint._address, endpoint._bound), {})[endpoint] = None
+
+    def discard(self, endpoint: Endpoint) -> None:
+        """It is closed, or lost. Idempotent."""
+        if endpoint in self._all:
+            del self._all[endpoint]
+            place = (endpoint._address, endpoint._bound)
+            same = self._at[place]
+            del same[endpoint]
+            if not same:
+                del self._at[place]

@@ -41,7 +41,7 @@ class JoinBinder(Site):
         """Frees the name. Who is joined stays so (as in libzmq)."""
         self._transport.release(self._name, self)
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
 
 
 class JoinConnector(Site):
@@ -112,7 +112,7 @@ class JoinConnector(Site):
     def close(self, linger: float) -> None:
         """The connecting socket, or its endpoint, is closed."""
         self._endpoint._enter(EndpointState.CLOSED)
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         self._socket._retire(self._remote)
         waits = self._binder is None and len(self._remote.outbox) > 0
         if waits and linger > 0 and not self._socket._terminated:
@@ -147,7 +147,7 @@ class JoinConnector(Site):
         self._scope.cancel()
         self._transport.release(self._name, self)
         self._endpoint._enter(state, cause, fault=isinstance(cause, ProtocolError))
-        self._socket._endpoints.pop(self._endpoint, None)
+        self._socket._endpoints.discard(self._endpoint)
         theirs, mine = self._remote, self._remote.partner
         if mine is None or theirs.outbox is not mine.inbox:
             report_unsent(self._socket, theirs)

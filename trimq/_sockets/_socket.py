@@ -13,7 +13,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._abc import PeerInfo
-from .._endpoint import Endpoint
+from .._endpoint import Endpoint, Endpoints
 from .._errors import ContextTerminated, HostUnreachable, InvalidEndpoint, SocketClosed, end_of, is_end_of, without
 from .._monitor import EventStream, Monitor, MonitorStopped
 from .._options import count
@@ -66,7 +66,7 @@ class Socket(Peering, trio.abc.AsyncResource):
         self._slice = self._pace.slice
         self._libzmq = self._context._libzmq
         self._monitor = Monitor(self._end_error)
-        self._endpoints: dict[Endpoint, None] = {}
+        self._endpoints = Endpoints()
         self._carriers = 0  # connectors and connections that still run, lingering ones included
         self._closed_by_user = False  # and not by its context
         self._terminated = False
@@ -138,7 +138,7 @@ class Socket(Peering, trio.abc.AsyncResource):
         self._check_open()
         # What was given to connect may be what another socket's bind returned.
         text = endpoint._dial_address if isinstance(endpoint, Endpoint) and not bound else str(endpoint)
-        found = [mine for mine in self._endpoints if mine.bound is bound and (mine is endpoint or str(mine) == text)]
+        found = self._endpoints.at(text, bound=bound)
         if not found:
             have = ", ".join(str(mine) for mine in self._endpoints if mine.bound is bound) or "nothing"
             verb = "bound" if bound else "connected"
