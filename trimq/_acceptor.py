@@ -26,7 +26,7 @@ logger = logging.getLogger("trimq")
 _BREATHE = 0.1  # seconds: out of descriptors, the next accept may find one
 _RUN = 64  # connections accepted without a yield,
 _SLICE = 500e-6  # if they take no longer than these seconds (promise 5)
-_ONCE = 1.0  # seconds between two words of the log on max_connections
+_ONCE = 1.0  # seconds between two words of the log on the same: failures to accept, connections beyond max_connections
 
 
 class Acceptor:
@@ -80,8 +80,8 @@ class Acceptor:
                 stream = None
             except OSError as error:
                 # Out of descriptors or memory: connections wait in the backlog, spinning would not help.
-                often = perf_counter() - self._complained < 1.0
-                self._complained = self._complained if often else perf_counter()
+                often = trio.current_time() - self._complained < _ONCE
+                self._complained = self._complained if often else trio.current_time()
                 level = logging.DEBUG if often else logging.WARNING
                 logger.log(level, "%s: accept failed, trying again: %s", self._endpoint, describe(error))
                 if self._socket._monitor.listeners:

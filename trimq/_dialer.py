@@ -133,9 +133,10 @@ class Dialer:
         """
         endpoint, transport = self._endpoint, self._transport
         self._failed_in_handshake = False
+        limit = min(self._settings.connect_timeout, max(0.0, deadline - trio.current_time()))  # of this attempt
         stream = None
         try:
-            with trio.move_on_at(min(trio.current_time() + self._settings.connect_timeout, deadline)):
+            with trio.move_on_after(limit):
                 endpoint._enter(EndpointState.RESOLVING)
                 resolved = await transport.resolve(self._address, self._settings)
                 endpoint._enter(EndpointState.CONNECTING)
@@ -147,8 +148,7 @@ class Dialer:
                 self._tell_listeners(ConnectFailed(str(endpoint), error))
             return error
         if stream is None:
-            limit = min(self._settings.connect_timeout, self._settings.give_up_after)
-            late = TimeoutError(f"no connection to {endpoint} within {limit} s")
+            late = TimeoutError(f"no connection to {endpoint} within {limit:.3g} s")
             late.__cause__ = before
             self._tell_listeners(ConnectFailed(str(endpoint), late))
             return late

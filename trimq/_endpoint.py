@@ -57,7 +57,7 @@ class Endpoint:
         self._dial_address = dial_address or address
         self._bound = bound
         self._pace = pace
-        self._routing_id: bytes | None = None
+        self._routing_id: bytes | int | None = None
         self._state = EndpointState.READY if bound else EndpointState.CONNECTING
         self._cause: Exception | None = None
         self._fault: Exception | None = None  # a failure that does not pass by itself
