@@ -426,3 +426,12 @@ async def test_the_routing_id_holds_for_later_connects() -> None:
         await endpoint.ready()
         await router.wait_for_peers()
         assert [peer.identity for peer in router.peers] == [b"one"]
+
+
+@pytest.mark.parametrize("name", ["LINGER", "SNDHWM", "IDENTITY", "FD", "SUBSCRIBE"])
+async def test_libzmq_names_in_capitals(name: str) -> None:
+    """sock.LINGER = 0, as with libzmq's constants, is refused and says what to do; it does not pass in silence."""
+    async with trimq.open_context() as ctx:
+        sub: Any = ctx.socket(trimq.Sub)
+        with pytest.raises(AttributeError, match=f"Sub has no option {name}: .*ZMQ_"):
+            setattr(sub, name, 0)

@@ -376,6 +376,7 @@ class _NoOption:
         self.__get__(socket, type(socket))
 
 
-for _name in {*map(str.lower, (*SOCKET, *NO_SOCKET, *OLD_NAMES)), *AnyOptions.__annotations__}:
+_theirs = (*SOCKET, *NO_SOCKET, *OLD_NAMES)
+for _name in {*_theirs, *map(str.lower, _theirs), *AnyOptions.__annotations__}:
     if not hasattr(Peering, _name):
         setattr(Peering, _name, _NoOption(_name))
