@@ -1,8 +1,7 @@
 """What the proofs of cancellation share: two sockets of a type, messages that show if they are torn, and the networks.
 
 The proofs are in test_everywhere.py (sending and receiving), test_everywhere_ends.py (waits, and ends) and
-test_everywhere_lines.py (those who wait in line). Where a scenario sleeps, it is on the clock of `cancel_everywhere`, which
-jumps ahead as soon as everybody waits: its seconds say what comes first, and nobody waits for them.
+test_everywhere_lines.py (those who wait in line).
 """
 
 from __future__ import annotations
@@ -28,6 +27,15 @@ BUFFER = 64  # bytes on their way: the frames of a message pass in several write
 END = 1000  # the number of the message that is sent last, to see that the sockets work on
 GROUP = b"group"  # of what a Radio sends
 PART = b"part"  # the first of a message's two frames
+
+
+async def later(seconds: float = 1) -> None:
+    """Lets all else come to rest before what comes next in a scenario.
+
+    The clock is that of `cancel_everywhere`, which jumps: nobody waits for it. To wait until all tasks are blocked, in place
+    of this, would be a tick too early: calls would find what they are to wait for, and there would be fewer moments.
+    """
+    await trio.sleep(seconds)
 
 
 # Messages
@@ -98,7 +106,7 @@ async def numbers(socket: Any) -> AsyncIterator[Callable[[], Awaitable[list[int]
 
     async def run() -> None:
         while END not in got:
-            await trio.sleep(1)
+            await later()
             got.extend(reading.numbers(await socket.receive()))
         done.set()
 

@@ -60,12 +60,9 @@ class Haste:
         self.cancelled += scope.cancelled_caught
 
     async def hurry(self) -> None:
-        """Cancels one scope or another, a few thousand times a second, for ever.
-
-        The sleep is of the real clock, for what is sampled are moments in time; it also frees those whose scopes have no
-        deadline. No test waits for its length: it only makes more cancellations.
-        """
+        """Cancels one scope or another, a few thousand times a second, for ever; those without a deadline, too."""
         while True:
+            # The real clock: what is sampled are moments in time. No test waits for it, it only makes more cancellations.
             await trio.sleep(3e-4 * self._picks.random())
             if self._scopes:
                 self._picks.choice(list(self._scopes)).cancel()
@@ -308,16 +305,19 @@ async def no_task_left(context: trimq.Context) -> None:
     assert services is not None
     left = trio.Event()
 
+    def look() -> None:
+        if len(services.child_tasks) <= context._heart._runs:
+            left.set()
+
     class Exits(trio.abc.Instrument):
         def task_exited(self, task: trio.lowlevel.Task) -> None:
-            if len(services.child_tasks) <= context._heart._runs:
-                left.set()
+            look()
 
+    look()
     exits = Exits()
     trio.lowlevel.add_instrument(exits)
     try:
-        if len(services.child_tasks) > context._heart._runs:
-            await left.wait()
+        await left.wait()
     finally:
         trio.lowlevel.remove_instrument(exits)
 

@@ -438,7 +438,13 @@ async def test_cancelled_at_every_tick(make: Make, address: str, autojump_clock:
     """Promise 1, whatever the tick: over many tries, what is sent arrives once, or was cancelled and never does."""
     async with scene_context() as context, trio.open_nursery() as nursery:
         scene = await make(context, address)
-        nursery.start_soon(scene.unblock)
+        unblocked = trio.Event()
+
+        async def unblock() -> None:
+            await scene.unblock()
+            unblocked.set()
+
+        nursery.start_soon(unblock)
         done = 0
         for ticks in range(12):
             caller = Caller(scene)
@@ -458,6 +464,6 @@ async def test_cancelled_at_every_tick(make: Make, address: str, autojump_clock:
         if not scene.sends and not done:
             assert (await scene.call())[-1] == MINE  # it was not lost in all those tries
         if scene.sends:
-            await trio.sleep(200)  # of the clock that jumps: until all that is under way has arrived
+            await unblocked.wait()  # the peer has taken all there was
             assert b"".join(scene.got).count(MINE) == done
         nursery.cancel_scope.cancel()

@@ -2,8 +2,6 @@
 
 docs/explanation/cancellation.rst has a row for each, with the test that proves it. What each holds: a message whose call
 returned was taken, or queued, and none else; all arrive once, whole and in order; no task is left; the sockets work on.
-
-The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from cancellation.everywhere import (
     every,
     every_take,
     everywhere,
+    later,
     make,
     message,
     number,
@@ -71,7 +70,7 @@ def test_send_without_peers(kind: Any) -> None:
         sent: list[int] = []
 
         async def come() -> None:
-            await trio.sleep(1)
+            await later()
             peer.connect(endpoint)
 
         async with numbers(peer) as all_of_them, trio.open_nursery() as nursery:
@@ -140,11 +139,11 @@ def test_wait_for_a_turn(kind: Any) -> None:
         pair = await two(trial.context, kind, address)
 
         async def converse() -> None:
-            await trio.sleep(1)
+            await later()
             if kind is trimq.Req:
                 await pair.peer.receive()
                 await pair.peer.send(message(0))
-                await trio.sleep(1)
+                await later()
             else:
                 await pair.peer.send(message(0))
             assert number(await pair.socket.receive()) == 0
@@ -180,7 +179,7 @@ def _receives(kind: Any, take: Take) -> None:
         async def send() -> None:
             for n in sent:
                 if n >= 3:
-                    await trio.sleep(1)
+                    await later()
                 await pair.peer.send(pair.back(n))
 
         async with trio.open_nursery() as nursery:
@@ -250,7 +249,7 @@ def _waits_for_a_message(kind: Any, wait: Callable[[Any, Any], Awaitable[None]])
             await pair.peer.receive()
 
         async def send() -> None:
-            await trio.sleep(1)
+            await later()
             await pair.peer.send(pair.back(0))
 
         async with trio.open_nursery() as nursery:
@@ -286,7 +285,7 @@ def test_req(kind: Any, take: Take) -> None:
             while True:
                 n = number(await pair.peer.receive())
                 answered.append(n)
-                await trio.sleep(1)
+                await later()
                 await pair.peer.send(message(n))
 
         async with trio.open_nursery() as nursery:
@@ -319,7 +318,7 @@ def test_request(kind: Any) -> None:
         async def answer() -> None:
             while True:
                 asked.append(number(await pair.peer.receive()))
-                await trio.sleep(1)
+                await later()
                 await pair.peer.send(message(asked[-1]))
 
         async with trio.open_nursery() as nursery:
@@ -349,7 +348,7 @@ def test_request_is_taken_back(kind: Any) -> None:
         asked: list[int] = []
 
         async def answer() -> None:
-            await trio.sleep(1)
+            await later()
             rep.bind(address)
             while True:
                 asked.append(number(await rep.receive()))
@@ -382,7 +381,7 @@ def test_request_that_is_retried(kind: Any) -> None:
                 question = await router.receive()
                 asked.append(number(question))
                 if asked != [0]:
-                    await trio.sleep(1)
+                    await later()
                     await router.send(question)
 
         async with trio.open_nursery() as nursery:
@@ -442,7 +441,7 @@ def test_rep(kind: Any, take: Take) -> None:
 
         async def ask() -> None:
             for n in range(4):
-                await trio.sleep(1)
+                await later()
                 await pair.peer.send(message(n))
                 replies.append(number(await pair.peer.receive()))
             ended.set()
@@ -538,7 +537,7 @@ def test_proxy_of_router_and_dealer() -> None:
 
         async def ask() -> None:
             for n in range(2):
-                await trio.sleep(1)
+                await later()
                 await req.send(message(n))
                 assert number(await req.receive()) == n
                 answered.append(n)
@@ -576,7 +575,7 @@ def test_proxy_of_xsub_and_xpub() -> None:
         for_a_while, for_ever = _proxies(trial, xsub, xpub)
 
         async def publish() -> None:
-            await trio.sleep(1)
+            await later()
             sub.subscribe(b"")
             await pub.wait_for_subscribers(1, b"")
             for n in [*range(2), END]:
@@ -609,7 +608,7 @@ def test_proxy_with_control() -> None:
 
         async def command() -> None:
             for text in (b"PAUSE", b"RESUME", b"TERMINATE"):
-                await trio.sleep(1)
+                await later()
                 await steering.send(text)
 
         async with trio.open_nursery() as nursery:

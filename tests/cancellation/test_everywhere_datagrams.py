@@ -2,8 +2,6 @@
 
 As test_everywhere.py: docs/explanation/cancellation.rst has a row for each, with the test that proves it. No datagram is
 lost here but by the socket itself, so that all that was sent has to arrive, once and in order.
-
-The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Any
 
 import pytest
 import trio
-from cancellation.everywhere import END, Take, body, by_iteration, every, one, several
+from cancellation.everywhere import END, Take, body, by_iteration, every, later, one, several
 from trio.testing import wait_all_tasks_blocked
 
 import trimq
@@ -202,7 +200,7 @@ def test_datagram_receive(kind: Any, take: Take) -> None:
         async def send() -> None:
             for n in range(5):
                 if n >= 2:
-                    await trio.sleep(1)
+                    await later()
                 await other.send(to(HERE, n))
 
         async with trio.open_nursery() as nursery:
@@ -225,7 +223,7 @@ def test_datagram_receive_from(kind: Any) -> None:
         got: list[int] = []
 
         async def send() -> None:
-            await trio.sleep(1)
+            await later()
             await other.send(to(HERE, 0))
 
         async with trio.open_nursery() as nursery:
@@ -244,7 +242,7 @@ def test_datagram_waits(kind: Any) -> None:
 
     async def scenario(trial: Trial, socket: Any, other: Any) -> None:
         async def send() -> None:
-            await trio.sleep(1)
+            await later()
             await other.send(to(HERE, END))
 
         async with trio.open_nursery() as nursery:

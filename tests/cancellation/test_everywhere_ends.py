@@ -1,8 +1,6 @@
 """Every call that waits for peers, for what is sent to be written, or for an end, cancelled at every moment (promise 1).
 
 As test_everywhere.py: docs/explanation/cancellation.rst has a row for each, with the test that proves it.
-
-The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from cancellation.everywhere import (
     body,
     every,
     everywhere,
+    later,
     listening,
     make,
     message,
@@ -46,7 +45,7 @@ def test_wait_for_peers(kind: Any) -> None:
         first(address)
 
         async def come() -> None:
-            await trio.sleep(1)
+            await later()
             second(address)
 
         async with trio.open_nursery() as nursery:
@@ -69,7 +68,7 @@ def test_wait_for_subscribers(kind: Any) -> None:
         peer.connect(socket.bind(address))
 
         async def come() -> None:
-            await trio.sleep(1)
+            await later()
             peer.subscribe(b"1")
 
         async with trio.open_nursery() as nursery:
@@ -93,7 +92,7 @@ def test_wait_for_members(kind: Any) -> None:
         peer.connect(socket.bind(address))
 
         async def come() -> None:
-            await trio.sleep(1)
+            await later()
             peer.join(GROUP)
 
         async with trio.open_nursery() as nursery:
@@ -155,11 +154,11 @@ def test_events(call: str) -> None:
         pull, push = trial.context.socket(trimq.Pull), trial.context.socket(trimq.Push)
 
         async def connect() -> None:
-            await trio.sleep(1)
+            await later()
             push.connect(pull.bind(address))
-            await trio.sleep(1)
+            await later()
             push.close()
-            await trio.sleep(1)
+            await later()
             pull.close()
 
         async with pull.events() as events, pull.events() as witness, trio.open_nursery() as nursery:
@@ -218,7 +217,7 @@ def test_ready(bound: bool) -> None:
         endpoint = pull.bind(address) if bound else push.connect(address)
 
         async def come() -> None:
-            await trio.sleep(1)
+            await later()
             if bound:
                 push.connect(endpoint)
             else:
@@ -259,7 +258,7 @@ async def collect(socket: Any, into: list[int]) -> None:
     """Receives slowly, in a task of its own that lives on, until nothing more comes."""
     reading = Reading(socket)
     while hasattr(socket, "receive"):
-        await trio.sleep(1)
+        await later()
         try:
             with trio.move_on_after(100) as scope:
                 received = await socket.receive()
@@ -308,7 +307,7 @@ def test_flush_without_a_peer(kind: Any) -> None:
         got: list[int] = []
 
         async def come() -> None:
-            await trio.sleep(1)
+            await later()
             pull.bind(address)
             await collect(pull, got)
 
@@ -373,7 +372,7 @@ def test_async_with(kind: Any) -> None:
                     async with pair.socket:
                         entered = True
                         await queue_some(pair, sent)
-                        await trio.sleep(1)
+                        await later()
                 if entered:
                     await is_closed(trial.context, pair.socket, address, bound=False)
         if hasattr(pair.peer, "receive"):

@@ -1,7 +1,4 @@
-"""Those who wait in line, one of them cancelled at every moment: nobody overtakes, nobody is stranded (promise 1).
-
-The clock is that of `cancel_everywhere` and jumps: a sleep says what comes first, and takes no time (everywhere.py).
-"""
+"""Those who wait in line, one of them cancelled at every moment: nobody overtakes, nobody is stranded (promise 1)."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from cancellation.everywhere import (
     body,
     every,
     everywhere,
+    later,
     make,
     message,
     number,
@@ -172,7 +170,7 @@ def test_publishers_in_line(kind: Any) -> None:
                 assert received == body(got[-1])
 
         async def read_at_last() -> None:
-            await trio.sleep(5)
+            await later(5)
             await read(len(full))
 
         async with trio.open_nursery() as nursery:
