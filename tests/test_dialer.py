@@ -16,6 +16,7 @@ import trimq
 from trimq import EndpointState
 from trimq._options import Settings
 from trimq.abc import Listener
+from trimq.events import ConnectFailed, EventStream
 from trimq.testing import MemoryTransport
 
 NOBODY = "tcp://nobody:1"
@@ -70,6 +71,15 @@ async def say(listener: Listener, data: bytes) -> None:
         while True:
             stream = await listener.accept()
             await stream.send_all(data)
+
+
+async def failure(events: EventStream) -> OSError:
+    """Why the next attempt failed."""
+    async for event in events:
+        if isinstance(event, ConnectFailed):
+            assert isinstance(event.cause, OSError)
+            return event.cause
+    raise AssertionError("the events ended")
 
 
 # Back-off
@@ -361,6 +371,35 @@ async def test_connect_timeout(network: Network, autojump_clock: MockClock) -> N
         assert all(2.05 <= pause <= 7 for pause in network.pauses())
         assert len(network.attempts) > 8
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("connect_timeout", "had"), [(2.5, "2.5"), (3600.0, "3600"), (math.inf, "5000")])
+async def test_a_late_attempt_says_how_long_it_had(
+    connect_timeout: float, had: str, network: Network, autojump_clock: MockClock
+) -> None:
+    """An attempt is over after connect_timeout, or when the endpoint gives up."""
+    network.connecting = trio.Event()
+    async with opened(network, connect_timeout=connect_timeout, give_up_after=5000.0) as context:
+        push = context.socket(trimq.Push)
+        async with push.events() as events:
+            push.connect(NOBODY)
+            late = await failure(events)
+        assert str(late) == f"no connection to {NOBODY} within {had} s"
+
+
+async def test_a_late_attempt_had_what_was_left(network: Network, autojump_clock: MockClock) -> None:
+    """Of the time until the endpoint gives up, the attempts before and the pauses have taken a part."""
+    async with opened(network, give_up_after=10.0, reconnect_interval=8.0) as context:
+        push = context.socket(trimq.Push)
+        async with push.events() as events:
+            endpoint = push.connect(NOBODY)
+            assert isinstance(await failure(events), ConnectionRefusedError)
+            network.connecting = trio.Event()
+            late = await failure(events)
+        [pause] = network.pauses()
+        assert 4 <= pause <= 8
+        assert float(str(late).split()[-2]) == pytest.approx(10 - pause, abs=1e-3)
+        assert endpoint.cause is late
 
 
 async def test_handshake_timeout_is_total(network: Network, autojump_clock: MockClock) -> None:

@@ -80,9 +80,9 @@ class Acceptor:
                 stream = None
             except OSError as error:
                 # Out of descriptors or memory: connections wait in the backlog, spinning would not help.
-                often = trio.current_time() - self._complained < _ONCE
-                self._complained = self._complained if often else trio.current_time()
-                level = logging.DEBUG if often else logging.WARNING
+                now, level = trio.current_time(), logging.DEBUG
+                if now - self._complained >= _ONCE:
+                    self._complained, level = now, logging.WARNING
                 logger.log(level, "%s: accept failed, trying again: %s", self._endpoint, describe(error))
                 if self._socket._monitor.listeners:
                     self._socket._monitor.tell(AcceptFailed(str(self._endpoint), error))

@@ -280,9 +280,9 @@ class Context:
         self._check()
         text = endpoint._dial_address if isinstance(endpoint, Endpoint) else endpoint
         transport, address = self._transport(socket, text, bind=False)
-        if socket._connects_once and not isinstance(transport, JoinTransport):
-            for known in socket._endpoints.at(text, bound=False):
-                return known
+        known = socket._endpoints.at(text, bound=False)
+        if known and socket._connects_once and not isinstance(transport, JoinTransport):
+            return known[0]
         if socket._one_peer and (
             any(not remote.retired for remote in socket._remotes) or any(not known.bound for known in socket._endpoints)
         ):

@@ -148,7 +148,7 @@ class Dialer:
                 self._tell_listeners(ConnectFailed(str(endpoint), error))
             return error
         if stream is None:
-            late = TimeoutError(f"no connection to {endpoint} within {limit:.3g} s")
+            late = TimeoutError(f"no connection to {endpoint} within {round(limit, 3):g} s")
             late.__cause__ = before
             self._tell_listeners(ConnectFailed(str(endpoint), late))
             return late

@@ -20,7 +20,7 @@ from .._abc import PeerInfo
 from .._message import Body, pack, unpack
 from .._options import count
 from .._remote import Remote
-from .._util import Waiter, park, until
+from .._util import Waiter, new_line, park, until
 from ._socket import Socket
 
 __all__ = ["Receiving", "Sending", "SendingMany", "wait_any"]
@@ -70,7 +70,7 @@ class Sending(Socket, Generic[Sent_contra]):
     def _prepare(self) -> None:
         """Sets up what the verbs need; before anything else of the class."""
         super()._prepare()
-        self._senders: dict[Waiter, None] = {}
+        self._senders: dict[Waiter, None] = new_line()
 
     def _in_line(self) -> bool:
         """Whether any message must wait for those that wait already."""
@@ -112,16 +112,22 @@ class Sending(Socket, Generic[Sent_contra]):
                     waiter.want.called = True
                     waiter.serve()  # it stays at the head of the line until it has run
                 return
-            try:
-                if not self._offer(waiter.want):
-                    return
-            except OSError as error:
-                del senders[waiter]
-                waiter.fail(error)
-            else:
-                del senders[waiter]
-                waiter.serve()
+            if not self._serve_sender(waiter):
+                return
         self._write_bell.ring()
+
+    def _serve_sender(self, waiter: Waiter) -> bool:
+        """Queues the message of one who waits, who then goes on, also where it cannot be sent; False if there is no room."""
+        try:
+            if not self._offer(waiter.want):
+                return False
+        except OSError as error:
+            del self._senders[waiter]
+            waiter.fail(error)
+        else:
+            del self._senders[waiter]
+            waiter.serve()
+        return True
 
     @enable_ki_protection
     async def send(self, value: Sent_contra) -> None:
@@ -249,7 +255,7 @@ class Receiving(Socket, Generic[Received_co]):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._receivers: dict[Waiter, None] = {}
+        self._receivers: dict[Waiter, None] = new_line()
         self._take_many = self._take_one_by_one
 
     def _lines(self) -> Iterable[dict[Waiter, None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from .._options import Option, boolean, choice, identity
 from .._pipe import Pipe
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, ByIdentity, FairQueue, FanOut, RoundRobin
-from .._util import Waiter
+from .._util import Waiter, new_line
 from ._flow import Received_co, Receiving, Sending, SendingMany, Sent_contra
 from ._socket import Socket
 
@@ -165,13 +164,12 @@ class _Parted(dict[Waiter, None]):
     def __init__(self, whom: Callable[[Any], Any]) -> None:
         super().__init__()
         self._whom = whom
-        self.parts: dict[Any, OrderedDict[Waiter, None]] = {}
+        self.parts: dict[Any, dict[Waiter, None]] = {}
         self.changed: dict[Any, None] = {}  # for whom there may be room, or a part has another head
 
     def __setitem__(self, waiter: Waiter, value: None) -> None:
         super().__setitem__(waiter, value)
-        # a dict whose head is taken out again and again takes longer each time to find the next
-        self.parts.setdefault(self._whom(waiter.want), OrderedDict())[waiter] = value
+        self.parts.setdefault(self._whom(waiter.want), new_line())[waiter] = value
 
     def __delitem__(self, waiter: Waiter) -> None:
         super().__delitem__(waiter)
@@ -215,16 +213,8 @@ class Addressing(FairQueued[Received_co], Sending[Sent_contra]):
         while senders.changed:
             whom = next(iter(senders.changed))
             while part := senders.parts.get(whom):
-                waiter = next(iter(part))
-                try:
-                    if not self._offer(waiter.want):
-                        break
-                except OSError as error:
-                    del senders[waiter]
-                    waiter.fail(error)
-                else:
-                    del senders[waiter]
-                    waiter.serve()
+                if not self._serve_sender(next(iter(part))):
+                    break
             senders.changed.pop(whom, None)
         self._write_bell.ring()
 
