@@ -139,59 +139,59 @@ handed on, many               middle          82.2         4.8         1.1      
 """,
     ("3.13", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            86.4         7.1        25.4         2.0
-one await                     pull            85.8         5.5        25.8         2.1
-one await                     loop             0.0         0.0         3.6         0.2
-one await, in memory          push            86.1         7.1        25.4         2.0
-one await, in memory          pull            88.1         5.6        25.8         2.1
-one await, in memory          loop             0.0         0.0         3.5         0.2
-one at a time                 push           373.0        34.0        25.0         2.0
-one at a time                 pull           970.0        72.0       252.0        20.0
+one await                     push            47.9         4.6        25.2         2.0
+one await                     pull            46.1         3.9        25.6         2.0
+one await                     loop             0.0         0.0         2.1         0.1
+one await, in memory          push            47.4         4.5        25.4         2.0
+one await, in memory          pull            46.1         3.9        25.5         2.0
+one await, in memory          loop             0.0         0.0         2.3         0.1
+one at a time                 push           410.0        38.0        25.0         2.0
+one at a time                 pull          1020.0        77.0       252.0        20.0
 one at a time                 loop             0.0         0.0       646.0        33.0
-many                          push            29.2         2.1         0.2         0.0
-many                          pull            18.2         0.3         0.4         0.0
+many                          push            29.3         2.1         0.2         0.0
+many                          pull            18.3         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           195.8        13.3        25.6         2.0
-3 frames                      pull           155.6         8.1        26.4         2.1
-3 frames                      loop             0.0         0.0         5.4         0.3
-3 frames, many                push           134.4         7.2         0.5         0.0
-3 frames, many                pull            58.8         1.8         0.9         0.1
+3 frames                      push           158.2        10.8        25.4         2.0
+3 frames                      pull           128.4         6.7        26.1         2.1
+3 frames                      loop             0.0         0.0         4.0         0.2
+3 frames, many                push           134.5         7.2         0.5         0.0
+3 frames, many                pull            59.0         1.8         0.9         0.1
 3 frames, many                loop             0.0         0.0         2.9         0.1
-1 to 5 frames of 1 to 1500 B  push           185.5        12.7        25.8         2.1
-1 to 5 frames of 1 to 1500 B  pull           310.8        13.4        26.6         2.1
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.9         0.3
-64 KiB                        push           227.6        20.3       302.6        32.2
-64 KiB                        pull           958.0        65.0       257.9        25.0
+1 to 5 frames of 1 to 1500 B  push           152.3        10.9        26.0         2.1
+1 to 5 frames of 1 to 1500 B  pull           273.3        11.9        26.6         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.3         0.2
+64 KiB                        push           187.6        17.6       302.6        32.2
+64 KiB                        pull          1008.0        70.0       257.9        25.0
 64 KiB                        loop             0.0         0.0       855.5        40.6
-from 10                       push            94.3         7.9        26.2         2.1
-from 10                       pull           121.6         7.7        27.5         2.2
-from 10                       loop             0.0         0.0        10.4         0.4
-to 10                         push           109.9         9.0        25.5         2.0
-to 10                         pull           140.3         8.5        31.6         2.5
-to 10                         loop             0.0         0.0        12.9         0.4
-inproc                        push            76.3         6.0        25.1         2.0
-inproc                        pull            75.4         5.0        25.2         2.0
-inproc                        loop             0.0         0.0         2.2         0.1
+from 10                       push           204.8        15.0        28.3         2.2
+from 10                       pull           162.2        10.0        30.3         2.4
+from 10                       loop             0.0         0.0        17.8         0.7
+to 10                         push           120.9         9.8        25.5         2.0
+to 10                         pull           102.1         7.2        30.8         2.5
+to 10                         loop             0.0         0.0        11.3         0.4
+inproc                        push            38.8         3.6        25.3         2.0
+inproc                        pull            37.8         3.5        25.1         2.0
+inproc                        loop             0.0         0.0         1.3         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
 inproc, many                  pull            15.8         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1586.0       119.0       277.0        22.0
-round trip                    rep           1703.0       129.0       277.0        22.0
+round trip                    req           1627.0       124.0       277.0        22.0
+round trip                    rep           1772.0       137.0       277.0        22.0
 round trip                    loop             0.0         0.0      1292.0        66.0
-echo, 10 x 32                 dealer         236.5        16.2        56.1         4.5
-echo, 10 x 32                 router         336.1        24.1        56.1         4.5
-echo, 10 x 32                 loop             0.0         0.0        23.5         0.9
-to 10 subscribers             pub            536.1        37.3        26.8         2.1
-to 10 subscribers             sub           1185.1        79.1       284.8        22.7
-to 10 subscribers             loop             0.0         0.0        70.0         2.6
-to 10 subscribers, many       pub            533.2        36.2         1.3         0.1
-to 10 subscribers, many       sub            589.6        29.9        32.2         2.6
+echo, 10 x 32                 dealer         153.3        11.8        54.1         4.3
+echo, 10 x 32                 router         363.4        26.3        55.3         4.4
+echo, 10 x 32                 loop             0.0         0.0        19.4         0.8
+to 10 subscribers             pub            540.1        37.9        27.2         2.2
+to 10 subscribers             sub            760.6        60.4       273.4        21.9
+to 10 subscribers             loop             0.0         0.0        49.8         1.9
+to 10 subscribers, many       pub            533.3        36.2         1.3         0.1
+to 10 subscribers, many       sub            595.6        30.6        32.2         2.6
 to 10 subscribers, many       loop             0.0         0.0        51.2         1.9
-1000 topics                   pub            260.4        19.2        25.7         2.0
-1000 topics                   sub            160.2        11.0        26.3         2.1
-1000 topics                   loop             0.0         0.0         6.5         0.3
-handed on                     middle         210.7        15.9        51.4         4.1
-handed on, many               middle          82.6         4.8         1.1         0.1
+1000 topics                   pub            270.1        20.3        26.0         2.1
+1000 topics                   sub            124.2         9.6        26.5         2.1
+1000 topics                   loop             0.0         0.0         6.4         0.3
+handed on                     middle         135.4        12.0        51.1         4.1
+handed on, many               middle          82.3         4.8         1.1         0.1
 """,
 }
 

@@ -81,6 +81,7 @@ class JoinConnector(Site):
         mine.where = where
         mine.carrier = _BinderSide(self, mine)
         waiting = theirs.outbox
+        waiting.lent_puts()
         theirs.outbox, mine.outbox = mine.inbox, theirs.inbox
         mine.partner, theirs.partner = theirs, mine
         _limit(connector, theirs, binder, mine)

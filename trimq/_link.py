@@ -198,7 +198,7 @@ class Link:
             return
         self._parked = trio.lowlevel.current_task()
         outbox.on_readable = self._written_to
-        outbox.reader_waits = True
+        outbox.ask()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._parked = None
@@ -243,7 +243,7 @@ class Link:
                         self._flusher.add(self)  # the others first
                         return
                     if not outbox.ended:
-                        outbox.reader_waits = True
+                        outbox.ask()
                         return
         self._parked = None
         trio.lowlevel.reschedule(task)

@@ -43,6 +43,7 @@ class Pipe:
       ahead: messages that were put before others.
       bytes: how many the link that reads, or writes, has moved for it.
       ended: the writer will put nothing more.
+      lent_puts, lent_takes: take back what the writer, or the reader, may do without a look here (see `_routing`).
     """
 
     __slots__ = (
@@ -51,6 +52,8 @@ class Pipe:
         "ended",
         "held",
         "hwm",
+        "lent_puts",
+        "lent_takes",
         "on_passed",
         "on_readable",
         "on_writable",
@@ -73,6 +76,8 @@ class Pipe:
         self.on_readable: Hook = nobody
         self.on_writable: Hook = nobody
         self.on_passed: Hook = nobody
+        self.lent_puts: Hook = nobody
+        self.lent_takes: Hook = nobody
 
     def __len__(self) -> int:
         return len(self.queue) + self.held
@@ -206,6 +211,11 @@ class Pipe:
         self.taken()
         return dropped
 
+    def ask(self) -> None:
+        """The reader wants to be called when something is put."""
+        self.reader_waits = True
+        self.lent_puts()
+
     def leave(self) -> None:
         """The reader is gone, and not to be called any more."""
         self.reader_waits = False
@@ -214,7 +224,7 @@ class Pipe:
     async def wait_readable(self) -> None:
         """Parks the reading task until something is put or the pipe ends. A cancellation leaves no trace."""
         self.on_readable = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        self.reader_waits = True
+        self.ask()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self.reader_waits = False

@@ -3,21 +3,32 @@
 `RoundRobin` out, `FairQueue` in, `FanOut` to many, `ByIdentity` to one: each only moves items between
 callers and remotes' pipes, synchronously. They know nothing of tasks, sockets or bytes. Orders are those of
 libzmq's load balancer, fair queue and distributor, so that who gets what is the same there and here.
+
+`RoundRobin` and `FairQueue` lend, where a type lets them (`lend_to`): while there is one peer, they give out in advance the
+queue's own function for the next puts or takes, as many as are sure to succeed and to have no consequence (nobody to be
+called, no mark to be passed). How many have passed is made up for in `recall`, which comes before anything that would
+have to know it, or would make a loan unsure. Whoever waits in line came after a put or take that failed, and so after a recall.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 from ._message import Body, Item, Shared, pack
+from ._pipe import Pipe
 from ._remote import Remote
+from ._util import Ahead, Credit
 
 __all__ = ["UNLIMITED", "ByIdentity", "ByNumber", "FairQueue", "FanOut", "RoundRobin"]
 
 UNLIMITED = 1 << 30
 """Room for more messages than there can be."""
+
+_SMALL = 64  # a high-water mark below which nothing is lent: each message may open or close a queue
 
 
 class RoundRobin:
@@ -27,20 +38,39 @@ class RoundRobin:
     again when it has room.
     """
 
-    __slots__ = ("_active", "_cursor", "_remotes")
+    __slots__ = ("_active", "_ahead", "_credit", "_cursor", "_lent", "_remotes")
 
     def __init__(self) -> None:
         self._remotes: dict[Remote, None] = {}
         self._active: list[Remote] = []
+        self._ahead: Ahead | None = None
         self._cursor = 0
+        self._lent: list[Callable[[Any], object]] = []
+
+    def lend_to(self, credit: Credit, ahead: Ahead) -> None:
+        """From now on lends puts: `offer` is all that the socket does with a message."""
+        self._credit, self._ahead = credit, ahead
+
+    def _lend(self, ahead: Ahead, outbox: Pipe) -> None:
+        queue = outbox.queue
+        room = outbox.hwm - len(queue) - outbox.held
+        if room >= Ahead.LEAST and outbox.hwm >= _SMALL and type(queue) is deque and (most := ahead.most(room)):
+            self._lent = [queue.append] * most
+            self._credit.puts = iter(self._lent)
+
+    def recall(self) -> None:
+        """Ends the loan."""
+        self._lent.clear()
 
     def add(self, remote: Remote) -> None:
         """A peer joins."""
+        self.recall()
         self._remotes[remote] = None
         self._active.append(remote)
 
     def remove(self, remote: Remote) -> None:
         """A peer leaves."""
+        self.recall()
         self._remotes.pop(remote, None)
         if remote in self._active:
             self._deactivate(self._active.index(remote))
@@ -48,6 +78,7 @@ class RoundRobin:
     def activate(self, remote: Remote) -> None:
         """A peer that was full has room again."""
         if remote in self._remotes and remote not in self._active:
+            self.recall()
             self._active.append(remote)
 
     def _deactivate(self, index: int) -> None:
@@ -58,6 +89,8 @@ class RoundRobin:
             self._cursor = 0
 
     def _next(self) -> Remote | None:
+        if self._lent:
+            self.recall()
         active = self._active
         while active:
             remote = active[self._cursor]
@@ -92,6 +125,8 @@ class RoundRobin:
 
     def offer(self, item: Body) -> bool:
         """Queues the message, unless no peer has room. The hot path: `send` with its calls inlined."""
+        if self._lent:
+            self.recall()
         active = self._active
         if active:
             cursor = self._cursor
@@ -105,6 +140,8 @@ class RoundRobin:
                 if len(active) > 1:
                     cursor += 1
                     self._cursor = cursor if cursor < len(active) else 0
+                elif (ahead := self._ahead) is not None and not outbox.reader_waits:
+                    self._lend(ahead, outbox)
                 return True
         return self.send(item) is not None
 
@@ -114,6 +151,7 @@ class RoundRobin:
         Args:
           pack: what makes a message of what the iterator gives.
         """
+        self.recall()
         taken = 0
         if len(self._active) != 1:
             for value in islice(values, limit):
@@ -132,6 +170,7 @@ class RoundRobin:
 
     def put_all(self, bodies: Sequence[Body]) -> None:
         """Queues messages that are packed already, no more than `room`."""
+        self.recall()
         if len(self._active) == 1:
             self._active[0].outbox.put_many(bodies)
         else:
@@ -145,15 +184,38 @@ class FairQueue:
     A peer that has nothing leaves its place to the last of the line, and joins at the end when it has.
     """
 
-    __slots__ = ("_active", "_cursor", "source")
+    __slots__ = ("_active", "_ahead", "_credit", "_cursor", "_lent", "_loan", "source")
 
     def __init__(self) -> None:
         self._active: list[Remote] = []
+        self._ahead: Ahead | None = None
         self._cursor = 0
+        self._lent: list[Callable[[], Any]] = []
+        self._loan: Iterator[Callable[[], Any]] = iter(())
         self.source: Remote | None = None  # whom the last message came from
+
+    def lend_to(self, credit: Credit, ahead: Ahead) -> None:
+        """From now on lends takes: `take` is all that the socket does to have a message."""
+        self._credit, self._ahead = credit, ahead
+
+    def _lend(self, ahead: Ahead, inbox: Pipe) -> None:
+        queue = inbox.queue
+        possible: float = len(queue)
+        if inbox.writer_waits:  # who only begins to wait finds it full, and no loan is long enough to half empty it
+            possible -= inbox.hwm // 2 + 1
+        if possible >= Ahead.LEAST and inbox.hwm >= _SMALL and type(queue) is deque and (most := ahead.most(possible)):
+            self._lent = [queue.popleft] * most
+            self._credit.takes = self._loan = iter(self._lent)
+
+    def recall(self) -> None:
+        """Ends the loan."""
+        if self._lent:
+            self._active[0].inbox.passed += len(self._lent) - length_hint(self._loan)
+            self._lent.clear()
 
     def activate(self, remote: Remote) -> None:
         """A peer that had nothing has something."""
+        self.recall()
         self._active.append(remote)
 
     def sources(self) -> tuple[Remote, ...]:
@@ -169,17 +231,20 @@ class FairQueue:
 
     def ready(self) -> bool:
         """Whether there is something to take."""
+        self.recall()
         active = self._active
         while active:
             inbox = active[self._cursor].inbox
             if inbox.queue:
                 return True
-            inbox.reader_waits = True
+            inbox.ask()
             self._deactivate(self._cursor)
         return False
 
     def take(self) -> Body | None:
         """The next message, or None if there is none."""
+        if self._lent:
+            self.recall()
         active = self._active
         while active:
             cursor = self._cursor
@@ -191,17 +256,20 @@ class FairQueue:
                 inbox.passed += 1
                 if inbox.writer_waits and 2 * len(queue) <= inbox.hwm:
                     inbox.opened()
+                self.source = remote
                 if len(active) > 1:
                     cursor += 1
                     self._cursor = cursor if cursor < len(active) else 0
-                self.source = remote
+                elif queue and (ahead := self._ahead) is not None:
+                    self._lend(ahead, inbox)
                 return item
-            inbox.reader_waits = True
+            inbox.ask()
             self._deactivate(cursor)
         return None
 
     def take_many(self, limit: int) -> list[Body]:
         """Up to ``limit`` messages, from each peer in turn."""
+        self.recall()
         if len(self._active) == 1:
             inbox = self._active[0].inbox
             queue = inbox.queue

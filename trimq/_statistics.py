@@ -102,6 +102,8 @@ _SUMS = [*_COUNTS, "unroutable", "connections", "losses", "handshake_failures", 
 
 def _counts(remote: Remote) -> dict[str, int]:
     inbox, outbox = remote.inbox, remote.outbox
+    inbox.lent_takes()
+    outbox.lent_takes()
     sent = outbox.put_ever
     queued = 0 if remote.partner is not None else len(outbox)
     waiting = len(inbox)

@@ -1,6 +1,7 @@
 """Small tools for waiting and yielding that every room with tasks uses.
 
 - `Pace`: when a call that did not have to wait yields to the scheduler all the same.
+- `Credit` and `Ahead`: calls that need not even ask.
 - `Waiter` and `park`: a call in line for something that will be handed to it.
 - `Bell` and `until`: a call that waits for a level, and takes nothing.
 - `fixup_module`: public names say in tracebacks where users import them from.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from threading import get_ident, local
 from time import perf_counter, thread_time
@@ -32,7 +33,7 @@ from trio.lowlevel import (
 
 from ._errors import NoIOThread
 
-__all__ = ["Bell", "Pace", "Waiter", "fixup_module", "new_line", "park", "until"]
+__all__ = ["Ahead", "Bell", "Credit", "Pace", "Waiter", "fixup_module", "new_line", "park", "until"]
 
 T = TypeVar("T")
 
@@ -41,12 +42,31 @@ _LEAST = 16  # messages
 _MOST = 320  # messages: with 700 lists in a batch, the garbage collector would run each time
 _MESSAGE = 0.25e-6  # seconds that a message takes in a batch
 _FLOOR = 10e-6  # seconds: below this, switching tasks would cost more than it gives
+_AHEAD = 32  # calls: more would save little, and hold others up if what is done between them suddenly took long
+_INSTANT = 1e-9  # seconds: for clocks that may stand still
 
 
 class _Slice(local):
     """When the next call has to yield. For calls from other threads that is now and always: there they are refused."""
 
     due: float = -math.inf
+
+
+class Credit(local):
+    """What a socket's calls may do without looking at anything first. Other threads have none: there calls are refused.
+
+    Attributes:
+      puts: gives functions, each of which queues one message.
+      takes: gives functions, each of which takes one.
+    """
+
+    puts: Iterator[Callable[[Any], object]] = iter(())
+    takes: Iterator[Callable[[], Any]] = iter(())
+
+    def revoke(self) -> None:
+        """From now on every call looks."""
+        self.puts = iter(())
+        self.takes = iter(())
 
 
 _paces: WeakSet[Pace] = WeakSet()
@@ -78,12 +98,14 @@ class Pace:
 
     __slots__ = (
         "__weakref__",
+        "_credits",
         "_portioned",
         "_share",
         "_strict",
         "_thread",
         "_tick",
         "_yields",
+        "ahead",
         "fresh",
         "more",
         "portion",
@@ -99,9 +121,11 @@ class Pace:
         self.fresh: bool = False
         self._strict = strict
         self._thread: int | None = get_ident()  # the run's; who is not on it has to be refused
+        self._credits: WeakSet[Credit] = WeakSet()
         _watch_forks()
         _paces.add(self)
         self._share = _SLICE
+        self.ahead: float = 0.0  # seconds that calls may take together without a look at the clock
         self.portion: int = _LEAST  # messages that a link delivers at one go
         self._portioned = 0.0
         self._tick = 0
@@ -123,6 +147,14 @@ class Pace:
         """From now on every call is refused."""
         self._thread = None
         self.slice.due = -math.inf
+        for credit in self._credits:
+            credit.revoke()
+
+    def credit(self) -> Credit:
+        """A new one, for a socket of this run."""
+        credit = Credit()
+        self._credits.add(credit)
+        return credit
 
     async def checkpoint(self) -> None:
         """Checks for cancellation, and yields if it is time."""
@@ -192,6 +224,37 @@ class Pace:
     def _renew(self) -> None:
         if not self._strict:
             self.slice.due = perf_counter() + self._share
+            self.ahead = max(self._share / 8, _FLOOR)
+
+
+class Ahead:
+    """How many calls of one kind may go on without a look at the clock: as many as should not take long, judging by the
+    last ones and by what was done between them.
+    """
+
+    __slots__ = ("_calls", "_due", "_pace", "_since", "_took")
+
+    LEAST = 4  # calls; with fewer, what it takes to find out would not pay
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._calls = 1  # that were to be made since
+        self._since = self._due = 0.0
+        self._took = 1.0  # seconds, a call
+
+    def most(self, possible: float) -> int:
+        """So many of those that are possible; 0 if it is not worth while."""
+        pace, calls = self._pace, self._calls
+        now, due = perf_counter(), pace.slice.due
+        if due == self._due:  # else others had their turn since
+            self._took = (now - self._since) / calls or _INSTANT
+        self._since, self._due = now, due
+        self._calls = 1
+        most = int(max(0.0, min(min(due - now, pace.ahead) / self._took, 4 * calls, possible, _AHEAD)))
+        if most < self.LEAST:
+            return 0
+        self._calls = most
+        return most
 
 
 class Waiter:

@@ -29,6 +29,7 @@ class Filtering(FairQueued[Received_co]):
     def _refilter_soon(self) -> None:
         """Looks again at all that waits: soon, or before anything is taken, once for all changes of this tick."""
         if self._fair.sources():
+            self._fair.recall()
             trio.lowlevel.current_trio_token().run_sync_soon(self._refilter, idempotent=True)
             self._choose_takes()
             self._take = self._refiltered(self._take)
@@ -44,6 +45,7 @@ class Filtering(FairQueued[Received_co]):
 
     def _refilter(self) -> None:
         if not self._closed and not self._terminated:
+            self._fair.recall()
             self._choose_takes()
             for remote in self._fair.sources():
                 assert isinstance(remote.inbox, FilteredPipe)

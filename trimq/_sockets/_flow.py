@@ -98,6 +98,7 @@ class Sending(Socket, Generic[Sent_contra]):
     def _stop(self) -> None:
         super()._stop()
         self._offer = _no_room
+        self._credit.revoke()
 
     def _roomy(self, remote: Remote) -> None:
         self._serve_senders()
@@ -144,10 +145,13 @@ class Sending(Socket, Generic[Sent_contra]):
         A cancelled send has queued nothing. Returning means queued, not written: see `flush`.
         """
         item = value if type(value) is bytes else self._pack(value)
+        await checkpoint_if_cancelled()
+        put = next(self._credit.puts, None)
+        if put is not None:  # the short way: it is known that a message finds room, and that it is not time to yield
+            put(item)
+            return
         if perf_counter() >= self._slice.due:
             await self._pace.pause()
-        else:
-            await checkpoint_if_cancelled()
         if (self._senders and self._behind(item)) or not self._offer(item):
             self._check_open()
             await park(Waiter(item, self._pace), self._senders, self._serve_senders)
@@ -163,7 +167,10 @@ class Sending(Socket, Generic[Sent_contra]):
         """
         self._pace.check_thread()
         item = value if type(value) is bytes else self._pack(value)
-        if (self._senders and self._behind(item)) or not self._offer(item):
+        put = next(self._credit.puts, None)
+        if put is not None:
+            put(item)
+        elif (self._senders and self._behind(item)) or not self._offer(item):
             self._check_open()
             raise trio.WouldBlock
 
@@ -266,6 +273,7 @@ class Receiving(Socket, Generic[Received_co]):
         super()._stop()
         self._take = lambda: None
         self._take_many = lambda limit: []
+        self._credit.revoke()
 
     def _take_one_by_one(self, limit: int) -> list[Any]:
         batch: list[Any] = []
@@ -302,13 +310,16 @@ class Receiving(Socket, Generic[Received_co]):
 
         A cancelled receive has taken nothing.
         """
-        if perf_counter() >= self._slice.due:
-            await self._pace.pause()
+        await checkpoint_if_cancelled()
+        take = next(self._credit.takes, None)
+        if take is not None:  # the short way: it is known that there is a message, and that it is not time to yield
+            body = take()
         else:
-            await checkpoint_if_cancelled()
-        body = self._take()
-        if body is None:
-            body = await self._wait_to_receive(_ONE)
+            if perf_counter() >= self._slice.due:
+                await self._pace.pause()
+            body = self._take()
+            if body is None:
+                body = await self._wait_to_receive(_ONE)
         return [body] if type(body) is bytes else body  # type: ignore[return-value]
 
     async def _wait_to_receive(self, want: int) -> Any:

@@ -11,7 +11,7 @@ from .._options import Option, boolean, choice, identity
 from .._pipe import Pipe
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, ByIdentity, FairQueue, FanOut, RoundRobin
-from .._util import Waiter, new_line
+from .._util import Ahead, Waiter, new_line
 from ._flow import Received_co, Receiving, Sending, SendingMany, Sent_contra
 from ._socket import Socket
 
@@ -72,9 +72,18 @@ class Balanced(Balancing[Sent_contra], SendingMany[Sent_contra]):
 
     _packs: Callable[[Any], Body] = staticmethod(pack)  # what `_pack` does, for many
 
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        if self._offer in (self._balancer.offer, self._offer_or_drop):  # and no type's own, which has to see each message
+            self._balancer.lend_to(self._credit, Ahead(self._pace))
+
     def _prepare(self) -> None:
         super()._prepare()
         self._choose()
+
+    def _hook(self, remote: Remote) -> None:
+        super()._hook(remote)
+        remote.outbox.lent_puts = self._balancer.recall
 
     def _choose(self) -> None:
         if self.mute == "block":
@@ -140,12 +149,21 @@ class Identified(Socket):
 class FairQueued(Receiving[Received_co]):
     """Receives from each peer in turn."""
 
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        if self._take == self._fair.take:  # and no type's own way of taking, which has to see each message
+            self._fair.lend_to(self._credit, Ahead(self._pace))
+
     def _prepare(self) -> None:
         super()._prepare()
         self._fair = FairQueue()
         self._take = self._fair.take
         self._take_many = self._fair.take_many
         self._receivable = self._fair.ready
+
+    def _hook(self, remote: Remote) -> None:
+        super()._hook(remote)
+        remote.inbox.lent_takes = self._fair.recall
 
     def _sources(self) -> Sequence[Remote]:
         return self._fair.sources()

@@ -213,6 +213,8 @@ class Peering:
             back += remote.partner.marks[0]
             remote.partner.on_marks()
         for pipe, hwm in ((remote.outbox, out), (remote.inbox, back)):
+            pipe.lent_puts()
+            pipe.lent_takes()
             if not isinstance(pipe.queue, Latest) and (not isinstance(pipe, Intake) or pipe.keeps):
                 pipe.hwm = hwm
             if pipe.writer_waits:
@@ -258,7 +260,7 @@ class Peering:
     def _hook(self, remote: Remote) -> None:
         """Listens to the remote's pipes. Joining replaces pipes, and hooks again."""
         remote.inbox.on_readable = partial(self._arrived, remote)
-        remote.inbox.reader_waits = True
+        remote.inbox.ask()
         remote.outbox.on_writable = partial(self._roomy, remote)
         remote.outbox.on_passed = self._write_bell.ring
 

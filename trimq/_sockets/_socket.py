@@ -64,6 +64,7 @@ class Socket(Peering, trio.abc.AsyncResource):
             raise TypeError(f"a socket belongs to a context: context.socket(trimq.{name}), not {name}()") from None
         super().__init__()
         self._slice = self._pace.slice
+        self._credit = self._pace.credit()
         self._libzmq = self._context._libzmq
         self._monitor = Monitor(self._end_error)
         self._endpoints = Endpoints()
