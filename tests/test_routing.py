@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
+import trimq
 from trimq._message import Body, Shared
 from trimq._pipe import Pipe
 from trimq._remote import Remote
 from trimq._routing import ByIdentity, FairQueue, FanOut, RoundRobin
+from trimq._util import Ahead, Credit, Pace
 
 
 class Peers:
@@ -402,6 +404,153 @@ def test_nothing_is_lost_or_out_of_order(seed: int) -> None:
     for item in fair.take_many(1000):
         got[chr(bytes(item)[0])].append(bytes(item))
     assert got == put
+
+
+# Loans
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    """What would lend as much as it is asked for."""
+    pace = Pace()
+    pace.slice.due = math.inf
+    monkeypatch.setattr(Ahead, "most", lambda self, possible: int(min(possible, 7)))
+    return Ahead(pace)
+
+
+def offer(balancer: RoundRobin, credit: Credit, item: bytes) -> bool:
+    """As a socket does it: the short way where there is one."""
+    put = next(credit.puts, None)
+    if put is None:
+        return balancer.offer(item)
+    put(item)
+    return True
+
+
+def take(fair: FairQueue, credit: Credit) -> Body | None:
+    short: Body | None = taken() if (taken := next(credit.takes, None)) else fair.take()
+    return short
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lent_puts_change_nothing(ahead: Ahead, seed: int) -> None:
+    """Who gets what, and when it is called, is the same with loans, whatever joins, leaves, waits and fills up."""
+    chance = random.Random(seed)
+    one, other, credit = Peers(hwm=70), Peers(hwm=70), Credit()
+    plain, lending = one.sending("a"), other.sending("a")
+    lending.lend_to(credit, ahead)
+    called: dict[Peers, list[str]] = {one: [], other: []}
+    wires = ((one, plain), (other, lending))
+    lent = 0
+    for peers, balancer in wires:
+        for name in "abc":
+            remote = peers[name]
+            remote.outbox.lent_puts = balancer.recall
+            remote.outbox.on_writable = lambda b=balancer, r=remote: b.activate(r)
+            remote.outbox.on_readable = lambda p=peers, n=name: called[p].append(n)
+    for _ in range(600):
+        name = chance.choice("aaaabc")
+        match chance.choice(["send"] * 12 + ["add", "remove", "read", "ask", "room"]):
+            case "send":
+                lent += credit.puts.__length_hint__() > 0  # type: ignore[attr-defined]
+                assert offer(lending, credit, b"m") is plain.offer(b"m")
+            case "add" if one[name] not in plain._remotes:
+                for peers, balancer in wires:
+                    balancer.add(peers[name])
+            case "remove" if name != "a":
+                for peers, balancer in wires:
+                    balancer.remove(peers[name])
+            case "read":
+                count = chance.randrange(60)
+                for peers, _balancer in wires:
+                    peers.reads(name, count)
+            case "ask":
+                for peers, _balancer in wires:
+                    peers[name].outbox.ask()
+            case "room":
+                assert plain.room() == lending.room()
+        assert [len(one[n].outbox) for n in "abc"] == [len(other[n].outbox) for n in "abc"]
+        assert called[one] == called[other]
+    assert lent > 20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lent_takes_change_nothing(ahead: Ahead, seed: int) -> None:
+    """Who is heard when, what is counted as passed, and who is told of room, is the same with loans."""
+    chance = random.Random(seed)
+    one, other, credit = Peers(hwm=70), Peers(hwm=70), Credit()
+    plain, lending = one.receiving("abc"), other.receiving("abc")
+    lending.lend_to(credit, ahead)
+    told: dict[Peers, list[str]] = {one: [], other: []}
+    for peers, fair in ((one, plain), (other, lending)):
+        for name in "abc":
+            peers[name].inbox.lent_takes = fair.recall
+            peers[name].inbox.on_writable = lambda p=peers, n=name: told[p].append(n)
+    lent = 0
+    for _ in range(600):
+        name = chance.choice("aaaaaabc")
+        match chance.choice(["put", "put", *["take"] * 12, "many", "wait", "ready", "passed"]):
+            case "put":
+                for _count in range(chance.randrange(30 if name == "a" else 3)):
+                    for peers in (one, other):
+                        if len(peers[name].inbox) < 70:
+                            peers[name].inbox.put(name.encode())
+            case "take":
+                lent += credit.takes.__length_hint__() > 0  # type: ignore[attr-defined]
+                assert take(lending, credit) == plain.take()
+                assert other.name(lending.source) == one.name(plain.source)
+            case "many":
+                limit = chance.randrange(1, 9)
+                assert lending.take_many(limit) == plain.take_many(limit)
+            case "ready":
+                assert lending.ready() is plain.ready()
+            case "wait":  # who writes waits once it is full
+                for peers in (one, other):
+                    peers[name].inbox.writer_waits |= len(peers[name].inbox) == 70
+            case "passed":
+                lending.recall()
+                assert [one[n].inbox.passed for n in "abc"] == [other[n].inbox.passed for n in "abc"]
+        assert [len(one[n].inbox) for n in "abc"] == [len(other[n].inbox) for n in "abc"]
+        assert told[one] == told[other]
+    assert lent > 20
+
+
+def test_no_loans_where_each_message_counts(ahead: Ahead) -> None:
+    """Nothing is lent of small queues, of the last room, or where the reader waits to be called."""
+    for hwm, queued, reader_waits in ((63, 0, False), (100, 96, False), (100, 0, True)):
+        peers, credit = Peers(hwm=hwm), Credit()
+        balancer = peers.sending("a")
+        balancer.lend_to(credit, ahead)
+        outbox = peers["a"].outbox
+        outbox.put_many([b"m"] * queued)
+        outbox.on_readable = outbox.ask  # it goes on waiting
+        if reader_waits:
+            outbox.ask()
+        assert balancer.offer(b"m")
+        assert next(credit.puts, None) is None
+
+
+def test_how_many_calls_go_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loans are short at first, and end by the slice's end and with what is slow; who must always yield has none."""
+    now, pace = 1000.0, Pace()
+    monkeypatch.setattr(trimq._util, "perf_counter", lambda: now)
+    pace._renew()
+    ahead = Ahead(pace)
+    given = []
+    for _ in range(5):
+        given.append(ahead.most(math.inf))
+        now += 1e-6 * max(given[-1], 1)
+    assert given == [0, 4, 16, 32, 32]
+    now = pace.slice.due - 10e-6
+    assert ahead.most(math.inf) <= 10  # no longer than the slice is
+    pace._renew()
+    assert ahead.most(2) == 0
+    now += 50e-6  # what was done after that one call
+    assert ahead.most(math.inf) == 0
+    now = pace.slice.due + 1
+    assert ahead.most(math.inf) == 0
+    strict = Ahead(Pace(strict=True))
+    assert [strict.most(math.inf) for _ in range(3)] == [0, 0, 0]
 
 
 # Fan-out, which libzmq calls dist

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from operator import length_hint
 from typing import Any
 
 import pytest
@@ -85,15 +86,21 @@ USES: dict[str, Callable[[trimq.Context, trimq.Push, trimq.Pull], Any]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
-@pytest.mark.parametrize("something", [False, True])
+@pytest.mark.parametrize("something", [0, 1, 60])
 @pytest.mark.parametrize("due", [True, False])
-async def test_a_foreign_thread(use: Callable[..., Any], something: bool, due: bool) -> None:
+async def test_a_foreign_thread(use: Callable[..., Any], something: int, due: bool) -> None:
     """Design 1: use from another thread, or another run, is NoIOThread (EMTHREAD, a RuntimeError), and changes nothing."""
     async with trimq.open_context(linger=0.0) as context:
         push, pull = context.socket(trimq.Push), context.socket(trimq.Pull)
         push.connect(pull.bind("inproc://a"))
-        if something:
+        context._pace.slice.due, context._pace.ahead = math.inf, 1.0
+        for _ in range(something):
             await push.send(b"mine")
+        for _ in range(something // 2):
+            await pull.receive()
+        if something > 1:  # the run's own next calls would not ask
+            assert length_hint(push._credit.puts)
+            assert length_hint(pull._credit.takes)
 
         def thread() -> trimq.NoIOThread:
             with pytest.raises(trimq.NoIOThread, match=r"trio\.from_thread\.run") as caught:
@@ -106,7 +113,7 @@ async def test_a_foreign_thread(use: Callable[..., Any], something: bool, due: b
         assert error.errno == EMTHREAD
         assert isinstance(error, RuntimeError)
         await push.send(b"last")
-        assert [await pull.receive() for _ in range(1 + something)][-1] == [b"last"]
+        assert [await pull.receive() for _ in range(1 + something - something // 2)][-1] == [b"last"]
         assert not push._senders
         assert not pull._receivers
 
@@ -134,13 +141,19 @@ def test_a_later_run() -> None:
 
 FORK = """
 import os, sys
+from operator import length_hint
 import trio, trimq
 
 async def main():
     async with trimq.open_context() as context:
         push, pull = context.socket(trimq.Push), context.socket(trimq.Pull)
         push.connect(pull.bind("inproc://a"))
-        await push.send(b"x")
+        context._pace.slice.due, context._pace.ahead = float("inf"), 1.0  # calls need not ask, but in the child
+        for _ in range(61):
+            await push.send(b"x")
+        for _ in range(30):
+            await pull.receive()
+        assert length_hint(push._credit.puts) and length_hint(pull._credit.takes)
         uses = {
             "socket": lambda: context.socket(trimq.Pull),
             "bind": lambda: pull.bind("inproc://b"),
@@ -172,7 +185,7 @@ async def main():
             sys.stdout.flush()
             os._exit(wrong)
         _, status = os.waitpid(child, 0)
-        assert await pull.receive() == [b"x"]
+        assert [await pull.receive() for _ in range(31)] == [[b"x"]] * 31
         return os.waitstatus_to_exitcode(status)
 
 sys.exit(trio.run(main))

@@ -7,7 +7,7 @@ libzmq's load balancer, fair queue and distributor, so that who gets what is the
 `RoundRobin` and `FairQueue` lend, where a type lets them (`lend_to`): while there is one peer, they give out in advance the
 queue's own function for the next puts or takes, as many as are sure to succeed and to have no consequence (nobody to be
 called, no mark to be passed). How many have passed is made up for in `recall`, which comes before anything that would
-have to know it, or would make a loan unsure. Whoever waits in line came after a put or take that failed, and so after a recall.
+have to know it, or would make a loan unsure. Who waits in line came after a put or take that failed, so after a recall.
 """
 
 from __future__ import annotations

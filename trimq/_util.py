@@ -239,7 +239,8 @@ class Ahead:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._calls = 1  # that were to be made since
-        self._since = self._due = 0.0
+        self._since = 0.0
+        self._due = 0.0
         self._took = 1.0  # seconds, a call
 
     def most(self, possible: float) -> int:

@@ -742,3 +742,14 @@ async def test_send_many_of_what_fits_returns(kind: Any) -> None:
         push.connect("inproc://nobody")
         assert await level(lambda: push.send_many(kind([b"1", b"2"])))
         assert not await level(lambda: push.send_many(iter([b"3"])))
+
+
+@pytest.mark.parametrize("kind", ALL_TYPES)
+async def test_only_plain_verbs_go_ahead(kind: type[trimq.Socket]) -> None:
+    """A type that does more with a message than to queue or take it is asked each time: it must not lend."""
+    async with trimq.open_context() as context:
+        socket: Any = context.socket(kind)
+        lends = getattr(getattr(socket, "_balancer", None), "_ahead", None) is not None
+        assert lends is (kind in {Push, Dealer, Pair, Channel, Client, Scatter})
+        takes = getattr(getattr(socket, "_fair", None), "_ahead", None) is not None
+        assert takes is (kind in {Pull, Dealer, Pair, Channel, Client, Gather, Sub, XSub, Dgram})

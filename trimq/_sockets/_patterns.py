@@ -74,7 +74,10 @@ class Balanced(Balancing[Sent_contra], SendingMany[Sent_contra]):
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
-        if self._offer in (self._balancer.offer, self._offer_or_drop):  # and no type's own, which has to see each message
+        if self._offer in (
+            self._balancer.offer,
+            self._offer_or_drop,
+        ):  # and no type's own, which has to see each message
             self._balancer.lend_to(self._credit, Ahead(self._pace))
 
     def _prepare(self) -> None:
