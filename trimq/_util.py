@@ -60,11 +60,11 @@ class Credit(local):
       takes: gives functions, each of which takes one.
     """
 
-    puts: Iterator[Callable[[Any], object]] = iter(())
-    takes: Iterator[Callable[[], Any]] = iter(())
+    puts: Iterator[Callable[[Any], object]] = None  # type: ignore[assignment]
+    takes: Iterator[Callable[[], Any]] = None  # type: ignore[assignment]
 
     def revoke(self) -> None:
-        """From now on every call looks."""
+        """From now on every call in this thread looks."""
         self.puts = iter(())
         self.takes = iter(())
 
@@ -148,11 +148,12 @@ class Pace:
         self._thread = None
         self.slice.due = -math.inf
         for credit in self._credits:
-            credit.revoke()
+            credit.puts = credit.takes = None  # type: ignore[assignment]
 
     def credit(self) -> Credit:
         """A new one, for a socket of this run."""
         credit = Credit()
+        credit.revoke()
         self._credits.add(credit)
         return credit
 

@@ -8,7 +8,7 @@ the line at once, so that a call finds room or a message only if nobody waits fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any, Generic, Self, TypeVar
@@ -145,8 +145,11 @@ class Sending(Socket, Generic[Sent_contra]):
         A cancelled send has queued nothing. Returning means queued, not written: see `flush`.
         """
         item = value if type(value) is bytes else self._pack(value)
+        puts = self._credit.puts
+        if puts is None:
+            self._pace.check_thread()
         await checkpoint_if_cancelled()
-        put = next(self._credit.puts, None)
+        put = next(puts, None)
         if put is not None:  # the short way: it is known that a message finds room, and that it is not time to yield
             put(item)
             return
@@ -214,6 +217,10 @@ class SendingMany(Sending[Sent_contra]):
                 raise RuntimeError("the iterator given to send_many must not itself send on the socket")
         return taken
 
+    def _offer_listed(self, values: Sequence[Sent_contra]) -> int:
+        """Queues messages, no more than there is room for, that nobody's code brings up one by one."""
+        return self._offer_many(iter(values), len(values))
+
     @enable_ki_protection
     async def send_many(self, values: Iterable[Sent_contra]) -> None:
         """Queues messages, as many as the iterable gives; waits whenever there is no room.
@@ -226,6 +233,7 @@ class SendingMany(Sending[Sent_contra]):
           TypeError, ValueError: the iterator gave what is no message; what came before it is queued.
         """
         iterator = iter(values)
+        listed = values if type(values) in (list, tuple) else None
         sent, run = 0, _LEAST
         while True:
             await self._pace.checkpoint()
@@ -241,13 +249,16 @@ class SendingMany(Sending[Sent_contra]):
             limit = min(limit, run)
             start = perf_counter()
             try:
-                taken = self._offer_many(iterator, limit)
+                if listed is None:
+                    taken = self._offer_many(iterator, limit)
+                else:
+                    taken = self._offer_listed(listed[sent : sent + limit])  # type: ignore[index]
             finally:
                 self._serve_senders()
             sent += taken
             # What a message costs is known only to the iterator and the fan-out.
             run = min(2 * run, _MOST) if perf_counter() - start < _QUICK else max(run // 2, _LEAST)
-            if taken < limit or (type(values) in (list, tuple) and sent >= len(values)):  # type: ignore[arg-type]
+            if taken < limit or (listed is not None and sent >= len(listed)):  # type: ignore[arg-type]
                 return  # of a list it is known that nothing follows, without room for it
 
 
@@ -310,8 +321,11 @@ class Receiving(Socket, Generic[Received_co]):
 
         A cancelled receive has taken nothing.
         """
+        takes = self._credit.takes
+        if takes is None:
+            self._pace.check_thread()
         await checkpoint_if_cancelled()
-        take = next(self._credit.takes, None)
+        take = next(takes, None)
         if take is not None:  # the short way: it is known that there is a message, and that it is not time to yield
             body = take()
         else:

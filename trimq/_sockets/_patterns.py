@@ -128,6 +128,12 @@ class Balanced(Balancing[Sent_contra], SendingMany[Sent_contra]):
             return self._balancer.offer_many(values, limit, self._packs)
         return super()._offer_many(values, limit)
 
+    def _offer_listed(self, values: Sequence[Sent_contra]) -> int:
+        if self.mute == "block" and set(map(type, values)) == {bytes}:
+            self._balancer.put_all(values)  # type: ignore[arg-type]
+            return len(values)
+        return super()._offer_listed(values)
+
 
 class Identified(Socket):
     """Announces a routing id, and may probe (RFC 28): Req, Dealer and Router."""
