@@ -27,171 +27,171 @@ TRIOS = (1.15, 0.6, 3.0)
 TABLE = {
     ("3.11", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            92.0         7.1        27.2         2.0
-one await                     pull            92.5         5.5        27.9         2.1
-one await                     loop             0.0         0.0         3.5         0.2
-one await, in memory          push            92.0         7.1        27.4         2.0
-one await, in memory          pull            91.3         5.5        27.8         2.1
-one await, in memory          loop             0.0         0.0         3.2         0.1
-one at a time                 push           407.0        34.0        27.0         2.0
-one at a time                 pull          1041.0        72.0       271.0        20.0
+one await                     push            57.0         4.6        27.4         2.0
+one await                     pull            55.8         4.0        27.8         2.1
+one await                     loop             0.0         0.0         3.2         0.1
+one await, in memory          push            55.9         4.5        27.3         2.0
+one await, in memory          pull            54.3         3.9        27.8         2.1
+one await, in memory          loop             0.0         0.0         2.9         0.1
+one at a time                 push           451.0        38.0        27.0         2.0
+one at a time                 pull          1096.0        77.0       271.0        20.0
 one at a time                 loop             0.0         0.0       675.0        33.0
 many                          push            32.4         2.1         0.2         0.0
-many                          pull            19.9         0.3         0.4         0.0
+many                          pull            20.0         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           216.8        13.2        27.6         2.0
-3 frames                      pull           157.8         7.9        28.2         2.1
-3 frames                      loop             0.0         0.0         5.3         0.2
-3 frames, many                push           151.7         7.2         0.5         0.0
-3 frames, many                pull            89.3         2.5         1.0         0.1
+3 frames                      push           185.6        11.0        27.7         2.0
+3 frames                      pull           125.1         6.6        28.3         2.1
+3 frames                      loop             0.0         0.0         5.2         0.2
+3 frames, many                push           151.8         7.2         0.5         0.0
+3 frames, many                pull            89.5         2.5         1.0         0.1
 3 frames, many                loop             0.0         0.0         3.4         0.2
-1 to 5 frames of 1 to 1500 B  push           204.9        12.7        27.8         2.1
-1 to 5 frames of 1 to 1500 B  pull           347.0        13.8        28.9         2.2
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.4         0.3
-64 KiB                        push           250.2        20.4       334.8        32.2
-64 KiB                        pull          1026.0        65.0       278.0        25.0
+1 to 5 frames of 1 to 1500 B  push           182.3        11.4        27.9         2.1
+1 to 5 frames of 1 to 1500 B  pull           310.0        12.2        28.3         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.3         0.2
+64 KiB                        push           212.6        17.8       334.8        32.2
+64 KiB                        pull          1081.0        70.0       278.0        25.0
 64 KiB                        loop             0.0         0.0       887.0        40.6
-from 10                       push           103.2         8.0        28.4         2.1
-from 10                       pull           135.3         7.8        30.2         2.2
-from 10                       loop             0.0         0.0        12.1         0.4
-to 10                         push           116.8         8.9        27.5         2.0
-to 10                         pull           138.2         7.9        33.5         2.5
-to 10                         loop             0.0         0.0        12.2         0.4
-inproc                        push            82.1         6.1        27.3         2.0
-inproc                        pull            80.9         5.1        27.2         2.0
-inproc                        loop             0.0         0.0         2.2         0.1
-inproc, many                  push            21.7         1.1         0.1         0.0
+from 10                       push           259.2        16.9        32.2         2.4
+from 10                       pull           188.7        10.5        34.0         2.5
+from 10                       loop             0.0         0.0        25.3         0.9
+to 10                         push           136.3        10.2        27.7         2.1
+to 10                         pull           125.5         7.5        34.4         2.5
+to 10                         loop             0.0         0.0        13.6         0.5
+inproc                        push            48.0         3.6        27.2         2.0
+inproc                        pull            48.1         3.7        27.3         2.0
+inproc                        loop             0.0         0.0         1.8         0.1
+inproc, many                  push            21.8         1.1         0.1         0.0
 inproc, many                  pull            17.6         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1705.0       119.0       298.0        22.0
-round trip                    rep           1843.0       129.0       298.0        22.0
+round trip                    req           1758.0       124.0       298.0        22.0
+round trip                    rep           1925.0       137.0       298.0        22.0
 round trip                    loop             0.0         0.0      1350.0        66.0
-echo, 10 x 32                 dealer         297.8        19.3        68.6         5.1
-echo, 10 x 32                 router         428.3        27.7        65.2         4.8
-echo, 10 x 32                 loop             0.0         0.0        42.7         1.4
-to 10 subscribers             pub            569.0        37.1        28.9         2.1
-to 10 subscribers             sub           1232.4        78.2       306.5        22.7
-to 10 subscribers             loop             0.0         0.0        68.7         2.4
-to 10 subscribers, many       pub            568.9        36.2         1.7         0.1
-to 10 subscribers, many       sub            646.9        30.0        34.6         2.6
-to 10 subscribers, many       loop             0.0         0.0        53.5         1.9
-1000 topics                   pub            281.5        19.3        27.9         2.1
-1000 topics                   sub            171.9        11.0        28.5         2.1
-1000 topics                   loop             0.0         0.0         7.7         0.4
-handed on                     middle         230.0        15.9        55.7         4.1
-handed on, many               middle          95.2         4.9         1.4         0.1
+echo, 10 x 32                 dealer         193.1        12.7        58.4         4.3
+echo, 10 x 32                 router         405.4        26.3        59.7         4.4
+echo, 10 x 32                 loop             0.0         0.0        20.1         0.8
+to 10 subscribers             pub            579.2        37.9        29.3         2.2
+to 10 subscribers             sub           1257.8        78.3       319.2        23.6
+to 10 subscribers             loop             0.0         0.0        95.5         3.4
+to 10 subscribers, many       pub            569.0        36.2         1.7         0.1
+to 10 subscribers, many       sub            775.6        37.8        46.1         3.4
+to 10 subscribers, many       loop             0.0         0.0        70.1         2.4
+1000 topics                   pub            294.9        20.3        28.2         2.1
+1000 topics                   sub            138.3         9.7        28.6         2.1
+1000 topics                   loop             0.0         0.0         7.0         0.3
+handed on                     middle         167.3        12.5        55.5         4.1
+handed on, many               middle          94.7         5.0         1.2         0.1
 """,
     ("3.12", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            83.1         7.1        25.3         2.0
-one await                     pull            86.9         5.6        25.8         2.1
-one await                     loop             0.0         0.0         3.2         0.2
-one await, in memory          push            83.0         7.1        25.4         2.0
-one await, in memory          pull            86.5         5.6        25.8         2.1
-one await, in memory          loop             0.0         0.0         3.5         0.2
-one at a time                 push           362.0        34.0        25.0         2.0
-one at a time                 pull           955.0        72.0       249.0        20.0
+one await                     push            51.9         4.6        25.2         2.0
+one await                     pull            51.5         4.0        25.6         2.0
+one await                     loop             0.0         0.0         2.3         0.1
+one await, in memory          push            51.4         4.5        25.4         2.0
+one await, in memory          pull            51.5         4.0        25.6         2.1
+one await, in memory          loop             0.0         0.0         2.6         0.1
+one at a time                 push           401.0        38.0        25.0         2.0
+one at a time                 pull          1005.0        77.0       249.0        20.0
 one at a time                 loop             0.0         0.0       628.0        33.0
-many                          push            29.2         2.1         0.2         0.0
+many                          push            29.3         2.1         0.2         0.0
 many                          pull            18.7         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           195.1        13.2        25.4         2.0
-3 frames                      pull           183.0         8.7        26.5         2.1
-3 frames                      loop             0.0         0.0         5.1         0.2
-3 frames, many                push           137.4         7.2         0.5         0.0
-3 frames, many                pull            73.0         2.1         1.0         0.1
+3 frames                      push           167.3        10.9        25.6         2.0
+3 frames                      pull           112.7         6.3        26.2         2.1
+3 frames                      loop             0.0         0.0         4.8         0.2
+3 frames, many                push           137.5         7.2         0.5         0.0
+3 frames, many                pull            68.1         1.9         1.0         0.1
 3 frames, many                loop             0.0         0.0         3.3         0.2
-1 to 5 frames of 1 to 1500 B  push           181.4        12.3        25.6         2.1
-1 to 5 frames of 1 to 1500 B  pull           337.3        13.8        26.7         2.1
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.0         0.3
-64 KiB                        push           224.3        20.3       300.6        32.2
-64 KiB                        pull           946.0        65.0       253.0        25.0
+1 to 5 frames of 1 to 1500 B  push           160.5        10.7        25.8         2.1
+1 to 5 frames of 1 to 1500 B  pull           303.5        12.3        26.8         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.2         0.3
+64 KiB                        push           191.3        17.6       300.6        32.2
+64 KiB                        pull           996.0        70.0       253.0        25.0
 64 KiB                        loop             0.0         0.0       833.1        40.6
-from 10                       push            88.7         7.6        26.2         2.1
-from 10                       pull           115.0         7.3        26.9         2.2
-from 10                       loop             0.0         0.0         9.2         0.4
-to 10                         push           105.6         8.9        25.5         2.0
-to 10                         pull           137.3         8.1        30.8         2.5
-to 10                         loop             0.0         0.0        11.5         0.4
-inproc                        push            73.5         6.0        25.2         2.0
-inproc                        pull            74.5         5.1        25.2         2.0
-inproc                        loop             0.0         0.0         2.2         0.1
+from 10                       push           227.5        16.2        29.0         2.3
+from 10                       pull           166.4         9.8        30.0         2.4
+from 10                       loop             0.0         0.0        18.9         0.7
+to 10                         push           119.9         9.8        25.5         2.0
+to 10                         pull           113.1         7.3        30.8         2.5
+to 10                         loop             0.0         0.0        11.1         0.4
+inproc                        push            43.2         3.6        25.3         2.0
+inproc                        pull            43.0         3.6        25.1         2.0
+inproc                        loop             0.0         0.0         1.2         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
 inproc, many                  pull            16.2         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1563.0       119.0       274.0        22.0
-round trip                    rep           1679.0       129.0       274.0        22.0
+round trip                    req           1611.0       124.0       274.0        22.0
+round trip                    rep           1752.0       137.0       274.0        22.0
 round trip                    loop             0.0         0.0      1256.0        66.0
-echo, 10 x 32                 dealer         261.2        18.1        60.8         4.9
-echo, 10 x 32                 router         377.2        26.6        59.6         4.8
-echo, 10 x 32                 loop             0.0         0.0        36.0         1.3
-to 10 subscribers             pub            529.7        37.3        26.8         2.1
-to 10 subscribers             sub           1226.1        80.4       285.6        22.8
-to 10 subscribers             loop             0.0         0.0        70.6         2.6
+echo, 10 x 32                 dealer         168.3        11.9        54.1         4.3
+echo, 10 x 32                 router         349.1        25.6        54.6         4.4
+echo, 10 x 32                 loop             0.0         0.0        17.6         0.7
+to 10 subscribers             pub            537.8        37.9        27.2         2.2
+to 10 subscribers             sub            823.2        60.5       273.2        21.9
+to 10 subscribers             loop             0.0         0.0        48.9         1.9
 to 10 subscribers, many       pub            528.0        36.2         1.6         0.1
-to 10 subscribers, many       sub            610.2        29.7        32.0         2.6
+to 10 subscribers, many       sub            615.7        30.4        32.0         2.6
 to 10 subscribers, many       loop             0.0         0.0        50.8         1.9
-1000 topics                   pub            255.2        19.3        25.7         2.1
-1000 topics                   sub            159.8        11.0        26.4         2.1
-1000 topics                   loop             0.0         0.0         6.3         0.3
-handed on                     middle         210.2        15.9        51.4         4.1
-handed on, many               middle          82.2         4.8         1.1         0.1
+1000 topics                   pub            268.5        20.3        26.0         2.1
+1000 topics                   sub            129.5         9.7        26.5         2.1
+1000 topics                   loop             0.0         0.0         6.4         0.3
+handed on                     middle         147.7        12.2        51.2         4.1
+handed on, many               middle          83.3         4.9         1.0         0.1
 """,
     ("3.13", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            47.9         4.6        25.2         2.0
-one await                     pull            46.1         3.9        25.6         2.0
-one await                     loop             0.0         0.0         2.1         0.1
-one await, in memory          push            47.4         4.5        25.4         2.0
-one await, in memory          pull            46.1         3.9        25.5         2.0
-one await, in memory          loop             0.0         0.0         2.3         0.1
-one at a time                 push           410.0        38.0        25.0         2.0
-one at a time                 pull          1020.0        77.0       252.0        20.0
+one await                     push            52.5         4.5        25.2         2.0
+one await                     pull            50.4         3.9        25.6         2.0
+one await                     loop             0.0         0.0         2.4         0.1
+one await, in memory          push            52.3         4.5        25.2         2.0
+one await, in memory          pull            52.0         4.0        25.6         2.0
+one await, in memory          loop             0.0         0.0         2.4         0.1
+one at a time                 push           415.0        38.0        25.0         2.0
+one at a time                 pull          1025.0        77.0       252.0        20.0
 one at a time                 loop             0.0         0.0       646.0        33.0
 many                          push            29.3         2.1         0.2         0.0
 many                          pull            18.3         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           158.2        10.8        25.4         2.0
-3 frames                      pull           128.4         6.7        26.1         2.1
-3 frames                      loop             0.0         0.0         4.0         0.2
+3 frames                      push           164.9        10.9        25.6         2.0
+3 frames                      pull           100.3         6.0        26.1         2.1
+3 frames                      loop             0.0         0.0         4.8         0.2
 3 frames, many                push           134.5         7.2         0.5         0.0
 3 frames, many                pull            59.0         1.8         0.9         0.1
 3 frames, many                loop             0.0         0.0         2.9         0.1
-1 to 5 frames of 1 to 1500 B  push           152.3        10.9        26.0         2.1
-1 to 5 frames of 1 to 1500 B  pull           273.3        11.9        26.6         2.1
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.3         0.2
-64 KiB                        push           187.6        17.6       302.6        32.2
-64 KiB                        pull          1008.0        70.0       257.9        25.0
+1 to 5 frames of 1 to 1500 B  push           153.8        10.2        25.9         2.1
+1 to 5 frames of 1 to 1500 B  pull           285.7        12.4        26.6         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.7         0.3
+64 KiB                        push           192.6        17.6       302.6        32.2
+64 KiB                        pull          1013.0        70.0       257.9        25.0
 64 KiB                        loop             0.0         0.0       855.5        40.6
-from 10                       push           204.8        15.0        28.3         2.2
-from 10                       pull           162.2        10.0        30.3         2.4
-from 10                       loop             0.0         0.0        17.8         0.7
-to 10                         push           120.9         9.8        25.5         2.0
-to 10                         pull           102.1         7.2        30.8         2.5
-to 10                         loop             0.0         0.0        11.3         0.4
-inproc                        push            38.8         3.6        25.3         2.0
-inproc                        pull            37.8         3.5        25.1         2.0
+from 10                       push           227.4        16.1        29.2         2.3
+from 10                       pull           169.4        10.2        30.8         2.5
+from 10                       loop             0.0         0.0        21.4         0.8
+to 10                         push           126.1         9.8        25.5         2.0
+to 10                         pull           107.0         7.1        30.6         2.4
+to 10                         loop             0.0         0.0        10.8         0.4
+inproc                        push            44.1         3.6        25.3         2.0
+inproc                        pull            44.1         3.6        25.1         2.0
 inproc                        loop             0.0         0.0         1.3         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
 inproc, many                  pull            15.8         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1627.0       124.0       277.0        22.0
-round trip                    rep           1772.0       137.0       277.0        22.0
+round trip                    req           1637.0       124.0       277.0        22.0
+round trip                    rep           1782.0       137.0       277.0        22.0
 round trip                    loop             0.0         0.0      1292.0        66.0
-echo, 10 x 32                 dealer         153.3        11.8        54.1         4.3
-echo, 10 x 32                 router         363.4        26.3        55.3         4.4
+echo, 10 x 32                 dealer         167.3        12.1        54.1         4.3
+echo, 10 x 32                 router         373.4        26.3        55.3         4.4
 echo, 10 x 32                 loop             0.0         0.0        19.4         0.8
-to 10 subscribers             pub            540.1        37.9        27.2         2.2
-to 10 subscribers             sub            760.6        60.4       273.4        21.9
+to 10 subscribers             pub            545.1        37.9        27.2         2.2
+to 10 subscribers             sub            811.7        60.4       273.4        21.9
 to 10 subscribers             loop             0.0         0.0        49.8         1.9
-to 10 subscribers, many       pub            533.3        36.2         1.3         0.1
+to 10 subscribers, many       pub            533.2        36.2         1.3         0.1
 to 10 subscribers, many       sub            595.6        30.6        32.2         2.6
 to 10 subscribers, many       loop             0.0         0.0        51.2         1.9
-1000 topics                   pub            270.1        20.3        26.0         2.1
-1000 topics                   sub            124.2         9.6        26.5         2.1
-1000 topics                   loop             0.0         0.0         6.4         0.3
-handed on                     middle         135.4        12.0        51.1         4.1
-handed on, many               middle          82.3         4.8         1.1         0.1
+1000 topics                   pub            275.1        20.3        26.0         2.1
+1000 topics                   sub            129.7         9.6        26.5         2.1
+1000 topics                   loop             0.0         0.0         6.5         0.3
+handed on                     middle         149.2        12.2        51.3         4.1
+handed on, many               middle          82.6         4.9         1.0         0.1
 """,
 }
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from threading import get_ident, local
 from time import perf_counter, thread_time
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet
 
 import trio
@@ -60,8 +60,8 @@ class Credit(local):
       takes: gives functions, each of which takes one.
     """
 
-    puts: Iterator[Callable[[Any], object]] = None  # type: ignore[assignment]
-    takes: Iterator[Callable[[], Any]] = None  # type: ignore[assignment]
+    puts: Iterator[Callable[[Any], object]] | None = None
+    takes: Iterator[Callable[[], Any]] | None = None
 
     def revoke(self) -> None:
         """From now on every call in this thread looks."""
@@ -138,17 +138,21 @@ class Pace:
           NoIOThread: this is another thread.
         """
         if get_ident() != self._thread:
-            raise NoIOThread(
-                "a context belongs to the trio run, and the process, that opened it: from a thread use "
-                "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
-            )
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Raises NoIOThread: this is another thread."""
+        raise NoIOThread(
+            "a context belongs to the trio run, and the process, that opened it: from a thread use "
+            "trio.from_thread.run(socket.send, ...), in another run or a forked child open a context of its own"
+        )
 
     def disown(self) -> None:
         """From now on every call is refused."""
         self._thread = None
         self.slice.due = -math.inf
         for credit in self._credits:
-            credit.puts = credit.takes = None  # type: ignore[assignment]
+            credit.puts = credit.takes = None
 
     def credit(self) -> Credit:
         """A new one, for a socket of this run."""
@@ -247,7 +251,8 @@ class Ahead:
     def most(self, possible: float) -> int:
         """So many of those that are possible; 0 if it is not worth while."""
         pace, calls = self._pace, self._calls
-        now, due = perf_counter(), pace.slice.due
+        now = perf_counter()
+        due: float = pace.slice.due
         if due == self._due:  # else others had their turn since
             self._took = (now - self._since) / calls or _INSTANT
         self._since, self._due = now, due

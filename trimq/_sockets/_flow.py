@@ -145,9 +145,7 @@ class Sending(Socket, Generic[Sent_contra]):
         A cancelled send has queued nothing. Returning means queued, not written: see `flush`.
         """
         item = value if type(value) is bytes else self._pack(value)
-        puts = self._credit.puts
-        if puts is None:
-            self._pace.check_thread()
+        puts = self._credit.puts or self._pace.refuse()
         await checkpoint_if_cancelled()
         put = next(puts, None)
         if put is not None:  # the short way: it is known that a message finds room, and that it is not time to yield
@@ -168,9 +166,9 @@ class Sending(Socket, Generic[Sent_contra]):
           ContextTerminated, SocketClosed: the socket has ended.
           TypeError, ValueError: it is no message.
         """
-        self._pace.check_thread()
+        puts = self._credit.puts or self._pace.refuse()
         item = value if type(value) is bytes else self._pack(value)
-        put = next(self._credit.puts, None)
+        put = next(puts, None)
         if put is not None:
             put(item)
         elif (self._senders and self._behind(item)) or not self._offer(item):
@@ -321,9 +319,7 @@ class Receiving(Socket, Generic[Received_co]):
 
         A cancelled receive has taken nothing.
         """
-        takes = self._credit.takes
-        if takes is None:
-            self._pace.check_thread()
+        takes = self._credit.takes or self._pace.refuse()
         await checkpoint_if_cancelled()
         take = next(takes, None)
         if take is not None:  # the short way: it is known that there is a message, and that it is not time to yield
