@@ -253,15 +253,15 @@ class Ahead:
         pace, calls = self._pace, self._calls
         now = perf_counter()
         due: float = pace.slice.due
+        left = due - now
+        if left <= 0:
+            return 0
         if due == self._due:  # else others had their turn since
             self._took = (now - self._since) / calls or _INSTANT
         self._since, self._due = now, due
-        self._calls = 1
-        most = int(max(0.0, min(min(due - now, pace.ahead) / self._took, 4 * calls, possible, _AHEAD)))
-        if most < self.LEAST:
-            return 0
-        self._calls = most
-        return most
+        most = int(min(min(left, pace.ahead) / self._took, 4 * calls, possible, _AHEAD))
+        self._calls = most if most >= self.LEAST else 1
+        return most if most >= self.LEAST else 0
 
 
 class Waiter:

@@ -5,8 +5,9 @@ subscribers, about a million at each width, from the first to the last at the su
 
 Fair: each side has the same high-water marks, and waits for room instead of dropping (trimq ``nodrop``, libzmq
 ZMQ_XPUB_NODROP, which there is for XPUB); each publisher starts once all have subscribed. pyzmq's subscribers are one
-blocking poller with a loop that drains each ready socket; trimq's are a task for each socket that awaits one message at
-a time. trimq's batches, ``send_many`` and ``receive_many``, stand beside that on their own.
+blocking poller with a loop that drains each ready socket. trimq's are a task for each socket that awaits one message at
+a time; and beside that, on their own, pyzmq's loop with trimq's names (``wait_any``, then ``receive_nowait`` until there
+is nothing), and trimq's batches, ``send_many`` and ``receive_many``.
 
 Checked, after the clock has stopped: each subscriber got every message, in order, byte for byte.
 """
@@ -82,15 +83,35 @@ def trimq_subscribe(endpoint: str, options: dict[str, Any]) -> None:
         while len(mine) < count:
             mine += [message[0] for message in await sub.receive_many()]
 
+    async def drained(subs: dict[trimq.Sub, list[bytes]], left: int) -> None:
+        while left > 0:
+            ready = await trimq.wait_any(*subs)
+            if not clocks:
+                clocks.append(Clock())
+            for sub in ready:
+                mine = subs[sub]
+                left += len(mine)
+                try:
+                    while True:
+                        mine.append(sub.receive_nowait()[0])
+                except trio.WouldBlock:
+                    pass
+                left -= len(mine)
+
     async def run() -> None:
         async with trimq.open_context() as context:
             async with trio.open_nursery() as nursery:
+                subs: dict[trimq.Sub, list[bytes]] = {}
+                share = options["count"] // options["width"]
                 for mine in received:
                     sub = context.socket(trimq.Sub, receive_hwm=options["hwm"])
                     sub.subscribe(b"")
                     sub.connect(endpoint)
-                    how = in_batches if options["batch"] else one_by_one
-                    nursery.start_soon(how, sub, mine, options["count"] // options["width"])
+                    subs[sub] = mine
+                    if not options["drain"]:
+                        nursery.start_soon(in_batches if options["batch"] else one_by_one, sub, mine, share)
+                if options["drain"]:
+                    nursery.start_soon(drained, subs, share * len(subs))
             report(**clocks[0].stop())
         check(received, options)
 
@@ -159,12 +180,17 @@ SCENARIOS = [
         title=f"PUB -> {width} SUB, tcp, {SIZE} B, two processes, nothing dropped: deliveries at the subscribers",
         contenders=[
             Contender("trimq", [trimq_publish, trimq_subscribe]),
+            Contender("trimq, one task that drains", [trimq_publish, trimq_subscribe], {"drain": True}),
             Contender("trimq, in batches", [trimq_publish, trimq_subscribe], {"batch": True}),
             Contender("pyzmq", [pyzmq_publish, pyzmq_subscribe]),
         ],
         count=DELIVERIES,
-        options={"width": width, "batch": False},
-        targets={"pyzmq": 1.0},
+        options={"width": width, "batch": False, "drain": False},
+        targets={
+            "pyzmq": 1.0,
+            ("trimq, one task that drains", "pyzmq"): 1.0,
+            ("trimq, in batches", "pyzmq"): 1.0,
+        },
     )
     for width in WIDTHS
 ]

@@ -370,8 +370,9 @@ class Receiving(Socket, Generic[Received_co]):
           trio.WouldBlock: there is none; nothing was taken.
           ContextTerminated, SocketClosed: the socket has ended.
         """
-        self._pace.check_thread()
-        body = self._take()
+        takes = self._credit.takes or self._pace.refuse()
+        take = next(takes, None)
+        body = self._take() if take is None else take()
         if body is None:
             self._check_open()
             raise trio.WouldBlock
