@@ -326,6 +326,7 @@ async def test_a_peer_that_was_connected_to_keeps_its_number() -> None:
         endpoint = await joins(one, "tcp://place:1")
         number = endpoint.routing_id
         assert isinstance(number, int)
+        await other.wait_for_peers(1)
         other.disconnect_peer(other.peers[0])
         await reaches(endpoint, EndpointState.WAITING)
         await one.send(RoutedMessage(number, b"meanwhile"))
