@@ -133,7 +133,7 @@ class DatagramConnector:
         assert self._open_port is not None
         with trio.move_on_after(limit):
             return await self._open_port()
-        late = TimeoutError(f"{self._endpoint} was not opened within {limit:.3g} s")
+        late = TimeoutError(f"{self._endpoint} was not opened within {round(limit, 3):g} s")
         late.__cause__ = before
         raise late
 
