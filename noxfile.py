@@ -125,6 +125,7 @@ def bench(session: nox.Session) -> None:
     """How fast: every scenario beside its rivals in the same run (`-- --quick`: a tenth of the messages)."""
     install(session, "peers", "bench")
     out = str(Path(session.create_tmp()).resolve())
+    session.env["TRIMQ_NPM"] = f"{out}/npm"
     session.run("python", "tests/bench/run.py", "--out", out, *session.posargs)
 
 

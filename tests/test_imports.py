@@ -37,7 +37,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("_limits", "_statistics"),
     ("_sockets",),
     # where they meet
-    ("_session",),
+    ("_session", "_back_off"),
     ("_dialer", "_acceptor", "_join", "_datagrams"),
     ("_context",),
     # on top

@@ -44,6 +44,44 @@ async def test_worker_threads_send_and_receive(address: str) -> None:
     assert sorted(got) == sorted(b"%d.%d" % (name, n) for name in range(2) for n in range(total))
 
 
+@pytest.mark.parametrize("address", ["inproc://ask", "tcp://127.0.0.1:*", "ipc://*"])
+async def test_thread_safe(address: str) -> None:
+    """test_thread_safe: two threads send on one CLIENT, others answer by one SERVER; each message once.
+
+    libzmq makes these two types safe for threads; here all of them are, by way of the trio run that they belong to.
+    """
+    total = 300
+    with trio.fail_after(60):
+        async with trimq.open_context() as context:
+            client, server = context.socket(trimq.Client, send_hwm=3), context.socket(trimq.Server, receive_hwm=3)
+            client.connect(server.bind(address))
+            asked: list[bytes] = []
+            answers: list[bytes] = []
+
+            def asks(name: int) -> None:
+                for n in range(total):
+                    trio.from_thread.run(client.send, b"%d.%d" % (name, n))
+
+            def serves() -> None:
+                for _ in range(total):
+                    question = trio.from_thread.run(server.receive)
+                    asked.append(question.body)
+                    trio.from_thread.run(server.send, trimq.RoutedMessage(question.routing_id, question.body[::-1]))
+
+            def hears() -> None:
+                for _ in range(total):
+                    [answer] = trio.from_thread.run(client.receive)
+                    answers.append(answer[::-1])
+
+            async with trio.open_nursery() as nursery:
+                for name in range(2):
+                    nursery.start_soon(trio.to_thread.run_sync, asks, name)
+                    nursery.start_soon(trio.to_thread.run_sync, serves)
+                    nursery.start_soon(trio.to_thread.run_sync, hears)
+    expected = sorted(b"%d.%d" % (name, n) for name in range(2) for n in range(total))
+    assert sorted(asked) == sorted(answers) == expected
+
+
 async def test_the_end_reaches_threads() -> None:
     """Promise 2: a receive on behalf of a thread ends in ContextTerminated, in the thread."""
     ends: list[type[BaseException]] = []

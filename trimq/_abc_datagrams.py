@@ -90,7 +90,7 @@ class DatagramTransport(Transport):
 
     @abstractmethod
     async def connect(self, address: str, settings: Settings) -> DatagramPort:
-        """Looks up the address, and opens a port that sends there. One attempt.
+        """Looks up the address, and opens a port that sends there. One attempt; a cancel point in any case.
 
         Raises:
           OSError: it could not. The caller tries again later.

@@ -16,12 +16,13 @@ from trio.lowlevel import enable_ki_protection
 
 from ._abc import PeerInfo
 from ._abc_datagrams import DatagramCodec, DatagramPort
+from ._back_off import BackOff
 from ._endpoint import Endpoint, EndpointState
 from ._errors import IncompatibleProtocol, ProtocolError
-from ._monitor import ConnectFailed, ConnectRetried
+from ._monitor import ConnectFailed, ConnectRetried, GaveUp
 from ._options import Settings
 from ._remote import FilteredPipe
-from ._session import close_remote, describe, report_unsent
+from ._session import close_remote, describe, is_fault, report_unsent
 from ._sockets._socket import Socket
 
 __all__ = ["DatagramConnector", "check_verb"]
@@ -84,6 +85,8 @@ class DatagramConnector:
         try:
             with self._scope:
                 port = self._port or await self._open()
+                if port is None:
+                    return
                 self._port = port
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, port)
@@ -93,24 +96,46 @@ class DatagramConnector:
         finally:
             self._end()
 
-    async def _open(self) -> DatagramPort:
-        endpoint, settings = self._endpoint, self._settings
-        interval = min(settings.reconnect_interval, settings.reconnect_interval_max)
-        assert self._open_port is not None
+    async def _open(self) -> DatagramPort | None:
+        """The port, as soon as it can be opened; None if that is given up."""
+        endpoint, monitor, back_off = self._endpoint, self._socket._monitor, BackOff(self._settings)
+        cause: OSError | None = None
         while True:
             endpoint._enter(EndpointState.RESOLVING)
             try:
-                port = await self._open_port()
+                port = await self._attempt(back_off.limit, cause)
             except OSError as error:
-                logger.debug("%s: next attempt in %.3g s: %s", endpoint, interval, describe(error))
-                self._socket._monitor.tell(ConnectFailed(str(endpoint), error))
-                endpoint._enter(EndpointState.WAITING, error, next_attempt=trio.current_time() + interval)
-                self._socket._monitor.tell(ConnectRetried(str(endpoint), error, interval))
-                await trio.sleep(interval)
-                interval = min(2 * interval, max(settings.reconnect_interval_max, settings.reconnect_interval))
+                cause = error.with_traceback(None)
             else:
                 endpoint._enter(EndpointState.READY)
                 return port
+            monitor.tell(ConnectFailed(str(endpoint), cause))
+            if not back_off.over(cause):
+                pause = back_off.pause()
+                logger.debug("%s: next attempt in %.3g s: %s", endpoint, pause, describe(cause))
+                next_attempt = trio.current_time() + pause
+                endpoint._enter(EndpointState.WAITING, cause, fault=is_fault(cause), next_attempt=next_attempt)
+                monitor.tell(ConnectRetried(str(endpoint), cause, pause))
+                await trio.sleep(pause)
+                if not back_off.late:
+                    continue
+            logger.warning("%s: given up: %s", endpoint, describe(cause))
+            endpoint._enter(EndpointState.LOST, cause, fault=is_fault(cause))
+            monitor.tell(GaveUp(str(endpoint), cause))
+            return None
+
+    async def _attempt(self, limit: float, before: OSError | None) -> DatagramPort:
+        """One attempt to open the port, of so many seconds at most.
+
+        Raises:
+          OSError: it could not be opened, or not in time.
+        """
+        assert self._open_port is not None
+        with trio.move_on_after(limit):
+            return await self._open_port()
+        late = TimeoutError(f"{self._endpoint} was not opened within {round(limit, 3):g} s")
+        late.__cause__ = before
+        raise late
 
     async def _write(self, port: DatagramPort) -> None:
         outbox = self._remote.outbox
@@ -175,7 +200,7 @@ class DatagramConnector:
         self._endpoint._enter(EndpointState.CLOSED)
         self._socket._endpoints.discard(self._endpoint)
         close_remote(self._socket, self._remote, self._scope, linger)
-        if self._port is not None and (self._endpoint.bound and not len(self._remote.outbox)):
+        if self._port is not None and self._endpoint.bound and not len(self._remote.outbox):
             self._port.close()  # the address is free at once
 
     def part(self) -> None:

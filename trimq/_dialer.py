@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
-import random
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._abc import StreamTransport
+from ._back_off import BackOff
 from ._endpoint import Endpoint, EndpointState
 from ._errors import ProtocolError
 from ._monitor import ConnectDelayed, Connected, ConnectFailed, ConnectRetried, Event, GaveUp
@@ -67,36 +66,32 @@ class Dialer:
 
     async def _dial(self) -> None:
         settings = self._settings
-        interval = settings.reconnect_interval
-        deadline = trio.current_time() + settings.give_up_after
+        back_off = BackOff(settings)
         cause: Exception | None = None
         while True:
             self._linked = False
-            cause = await self._attempt(deadline, cause)
+            cause = await self._attempt(back_off.limit, cause)
             if self._remote.outbox.ended and (not len(self._remote.outbox) or settings.immediate):
                 return
             assert cause is not None
             if self._linked:
-                deadline = trio.current_time() + settings.give_up_after
-                if not is_fault(cause):
-                    interval = settings.reconnect_interval
-            if self._gives_up(cause, deadline):
+                back_off.connected(quick=not is_fault(cause))
+            if self._gives_up(cause, back_off):
                 self._give_up(cause)
                 return
             if settings.immediate and self._remote.attached:
                 self._drop_remote()
                 self._remote = self._new_remote()
-            delay = min(self._delay(interval), deadline - trio.current_time())
+            delay = back_off.pause()
             logger.debug("%s: next attempt in %.3g s: %s", self._endpoint, delay, describe(cause))
             self._endpoint._enter(
                 EndpointState.WAITING, cause, fault=is_fault(cause), next_attempt=trio.current_time() + delay
             )
             self._tell_listeners(ConnectRetried(str(self._endpoint), cause, delay))
             await trio.sleep(delay)
-            if trio.current_time() >= deadline:
+            if back_off.late:
                 self._give_up(cause)
                 return
-            interval = min(2 * interval, max(settings.reconnect_interval_max, settings.reconnect_interval))
 
     def _give_up(self, cause: Exception) -> None:
         expected = self._socket._one_peer and self._linked
@@ -104,36 +99,25 @@ class Dialer:
         self._endpoint._enter(EndpointState.LOST, cause, fault=is_fault(cause))
         self._tell_listeners(GaveUp(str(self._endpoint), cause))
 
-    def _delay(self, interval: float) -> float:
-        if self._settings.libzmq and self._settings.reconnect_interval_max > self._settings.reconnect_interval:
-            return interval
-        if self._settings.libzmq:
-            return interval * (1 + random.random())  # noqa: S311
-        # Jitter, so that a thousand clients do not come back in one instant.
-        return interval * (0.5 + random.random() / 2)  # noqa: S311
-
-    def _gives_up(self, cause: Exception, deadline: float) -> bool:
+    def _gives_up(self, cause: Exception, back_off: BackOff) -> bool:
         settings = self._settings
         if self._socket._one_peer and self._linked:
             return True  # RFC 31: a PAIR does not reconnect
-        if settings.reconnect_interval == math.inf or trio.current_time() >= deadline:
-            return True
         if self._failed_in_handshake and "handshake" in settings.reconnect_stop:
             return True
         if settings.libzmq and isinstance(cause, ProtocolError) and not cause.hung_up:
             return True
-        return "refused" in settings.reconnect_stop and _is_refused(cause)
+        return back_off.over(cause)
 
-    async def _attempt(self, deadline: float, before: Exception | None) -> Exception | None:
+    async def _attempt(self, limit: float, before: Exception | None) -> Exception | None:
         """One attempt, and the connection it may give; returns why that is over, None if it was ended from here.
 
         Args:
-          deadline: when the endpoint gives up.
+          limit: how many seconds it may take to connect.
           before: why the attempt before failed.
         """
         endpoint, transport = self._endpoint, self._transport
         self._failed_in_handshake = False
-        limit = min(self._settings.connect_timeout, max(0.0, deadline - trio.current_time()))  # of this attempt
         stream = None
         try:
             with trio.move_on_after(limit):
@@ -185,10 +169,3 @@ class Dialer:
         self._socket._endpoints.discard(self._endpoint)
         self._socket._carriers -= 1
         self._socket._gone()
-
-
-def _is_refused(cause: BaseException | None) -> bool:
-    """Whether a failure to connect is that nobody listens, at any of the addresses."""
-    if isinstance(cause, BaseExceptionGroup):
-        return all(map(_is_refused, cause.exceptions))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    return isinstance(cause, ConnectionRefusedError) or (cause is not None and _is_refused(cause.__cause__))

@@ -1,9 +1,10 @@
-"""The contracts that transports and mechanisms of your own implement; hand them to `trimq.open_context`."""
+"""The contracts of transports, which `trimq.open_context` takes from you, and of mechanisms, which it does not take yet."""
 
 from __future__ import annotations
 
 from ._abc import (
     AcceptRefused,
+    Direct,
     Handshake,
     JoinTransport,
     Listener,
@@ -22,6 +23,7 @@ __all__ = [
     "DatagramCodec",
     "DatagramPort",
     "DatagramTransport",
+    "Direct",
     "Handshake",
     "JoinTransport",
     "Listener",

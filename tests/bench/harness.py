@@ -7,6 +7,7 @@ are shared and noisy: what counts is the ratio of the medians, and the CPU time 
 An end is called as ``end(endpoint, options)`` and calls `report` once, after its clock has stopped and before it
 leaves. An end that binds gets ``options["bind"]`` as its endpoint and calls `announce` with what it is bound to; the
 other end is started then. An end that finds messages missing, doubled, out of order or of other content calls `wrong`.
+Where messages may be lost by what carries them, the receiving end reports ``arrived``: rate and CPU time are then of those.
 
 Not here: any library that is measured.
 """
@@ -189,8 +190,10 @@ def measure(file: str, scenario: Scenario, contender: Contender, quick: bool) ->
     for end in ends:
         found.update(end)
     if "wall" in found:
-        found["rate"] = options["count"] / found["wall"]
-    found["cpu_us"] = [1e6 * end["cpu"] / options["count"] if "cpu" in end else None for end in ends]
+        found["rate"] = found.get("arrived", options["count"]) / found["wall"]
+    found["cpu_us"] = [
+        1e6 * end["cpu"] / end.get("arrived", options["count"]) if "cpu" in end else None for end in ends
+    ]
     if None not in found["cpu_us"]:
         found["cpu_us_all"] = sum(found["cpu_us"])
     return found
@@ -218,7 +221,8 @@ def compare(scenario: Scenario, rounds: Mapping[str, Sequence[dict[str, Any]]]) 
         others = {
             key: _median(mine, key)
             for key, value in mine[0].items()
-            if isinstance(value, int | float) and key not in ("wall", "cpu", "rate", "cpu_us_all", scenario.metric)
+            if isinstance(value, int | float)
+            and key not in ("wall", "cpu", "rate", "cpu_us_all", "arrived", scenario.metric)
         }
         figures[contender.name] = {
             "median": statistics.median(values),

@@ -6,7 +6,6 @@ lost here but by the socket itself, so that all that was sent has to arrive, onc
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -14,78 +13,13 @@ from typing import Any
 import pytest
 import trio
 from cancellation.everywhere import END, Take, body, by_iteration, every, later, one, several
+from testing.datagrams import MemoryDatagrams
 from trio.testing import wait_all_tasks_blocked
 
 import trimq
-from trimq.abc import DatagramPort, DatagramTransport, Settings
 from trimq.testing import Trial, cancel_everywhere
 
 HERE, THERE = "127.0.0.1:1", "127.0.0.1:2"
-
-
-class MemoryPort(DatagramPort):
-    """A place in a network in memory, which holds one datagram for each until it is taken."""
-
-    def __init__(self, network: MemoryDatagrams, name: str) -> None:
-        self.network = network
-        self.name = name
-        self.arrived: deque[tuple[bytes, str]] = deque()
-
-    @property
-    def address(self) -> str:
-        return f"udp://{self.name}"
-
-    def send_now(self, data: bytes, to: str) -> bool:
-        target = self.network.ports.get(to)
-        if target is not None:
-            if target.arrived:
-                return False
-            target.arrived.append((data, self.name))
-            self.network.changed.unpark_all()
-        return True
-
-    def receive_now(self, max_size: int) -> tuple[bytes, str] | None:
-        if not self.arrived:
-            return None
-        self.network.changed.unpark_all()
-        return self.arrived.popleft()
-
-    async def wait_sendable(self) -> None:
-        await self.network.changed.park()
-
-    async def wait_receivable(self) -> None:
-        await trio.lowlevel.checkpoint()
-        while not self.arrived:
-            if self.network.ports.get(self.name) is not self:
-                raise trio.ClosedResourceError
-            await self.network.changed.park()
-
-    def close(self) -> None:
-        if self.network.ports.get(self.name) is self:
-            del self.network.ports[self.name]
-        self.network.changed.unpark_all()
-
-
-class MemoryDatagrams(DatagramTransport):
-    """Datagrams that only trio's own waits wait for."""
-
-    scheme = "udp"
-
-    def __init__(self) -> None:
-        self.ports: dict[str, MemoryPort] = {}
-        self.changed = trio.lowlevel.ParkingLot()
-
-    def check(self, address: str, *, bind: bool) -> None:
-        pass
-
-    def bind(self, address: str, settings: Settings) -> MemoryPort:
-        if address in self.ports:
-            raise trimq.AddressInUse(f"udp://{address} is bound")
-        port = self.ports[address] = MemoryPort(self, address)
-        return port
-
-    async def connect(self, address: str, settings: Settings) -> MemoryPort:
-        raise NotImplementedError
 
 
 def everywhere(scenario: Callable[[Trial, Any, Any], Awaitable[None]]) -> None:

@@ -172,7 +172,11 @@ async def test_unbind_wildcard(side: Side, wildcard: str, ipv6: bool) -> None:
     await rep.unbind(place)
 
 
-@pytest.mark.parametrize("kinds", [(trimq.Rep, trimq.Req), (trimq.Pair, trimq.Pair)], ids=["REP", "PAIR"])
+@pytest.mark.parametrize(
+    "kinds",
+    [(trimq.Rep, trimq.Req), (trimq.Pair, trimq.Pair), (trimq.Server, trimq.Client)],
+    ids=["REP", "PAIR", "SERVER"],
+)
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 async def test_use_fd(transport: str, kinds: tuple[Any, Any], tmp_path: Path) -> None:
     """A socket that somebody else has bound is taken over. (In trimq it is an argument of bind.)"""
@@ -189,7 +193,14 @@ async def test_use_fd(transport: str, kinds: tuple[Any, Any], tmp_path: Path) ->
         binder, connector = [Mine(library.source.socket(kind)) for kind in kinds]
         binder.socket.bind(place, use_fd=listener)
         await connector.connect(place)
-        await bounce(binder, connector)
+        if kinds[0] is trimq.Server:
+            await connector.socket.send(b"question")
+            question = await binder.socket.receive()
+            assert question.body == b"question"
+            await binder.socket.send(trimq.RoutedMessage(question.routing_id, b"answer"))
+            assert await connector.receive() == [b"answer"]
+        else:
+            await bounce(binder, connector)
         await binder.unbind(place)
         if transport == "ipc":
             assert (tmp_path / "given").exists()  # whoever bound it removes it

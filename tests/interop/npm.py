@@ -1,15 +1,10 @@
-"""The tests' side of a libzmq peer in node: the npm package zeromq, for the draft types that pyzmq's wheels lack.
-
-The package is looked for in the folder that TRIMQ_NPM names, else in one of the user's cache; where it is in neither, it is
-installed there, outside the project.
-"""
+"""The tests' side of a libzmq peer in node: the npm package zeromq, for the draft types that pyzmq's wheels lack."""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,27 +13,9 @@ from typing import Any
 
 import pytest
 import trio
+from npm_package import npm_folder
 
 SCRIPT = Path(__file__).with_name("npm_peer.mjs")
-
-
-@functools.cache
-def folder() -> Path:
-    """Where the package is; skips the test if it cannot be had."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    found = Path(os.environ.get("TRIMQ_NPM") or cache / "trimq-npm")
-    if shutil.which("node") is None:
-        pytest.skip("platform: no node here, which the npm package zeromq needs")
-    if not (found / "node_modules/zeromq").is_dir():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("platform: no npm here to install the package zeromq with")
-        found.mkdir(parents=True, exist_ok=True)
-        command = [npm, "install", "--prefix", str(found), "--no-audit", "--no-fund", "zeromq@6"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            pytest.skip(f"platform: the npm package zeromq cannot be had here: {done.stderr[-200:]}")
-    return found
 
 
 class NpmPeer:
@@ -118,8 +95,12 @@ class NpmSocket:
 
 @asynccontextmanager
 async def npm_peer(seconds: float = 30) -> AsyncIterator[NpmPeer]:
-    """A peer in node, and a deadline for all that is done with it."""
-    environment = {**os.environ, "NPM_ZEROMQ": str(folder()), "NODE_NO_WARNINGS": "1"}
+    """A peer in node, and a deadline for all that is done with it. Skips the test where the package cannot be had."""
+    try:
+        folder = npm_folder()
+    except LookupError as error:
+        pytest.skip(f"platform: {error}")
+    environment = {**os.environ, "NPM_ZEROMQ": str(folder), "NODE_NO_WARNINGS": "1"}
     with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             start = functools.partial(

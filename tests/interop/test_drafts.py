@@ -15,7 +15,7 @@ import trio
 from interop.npm import NpmSocket, npm_peer
 
 import trimq
-from trimq import Channel, Client, Gather, RoutedMessage, Scatter, Server
+from trimq import Channel, Client, Gather, Peer, RoutedMessage, Scatter, Server
 
 BODIES = [b"", b"x", bytes(range(256)), b"y" * 255, b"z" * 70_000]
 """Short and long frames."""
@@ -136,10 +136,14 @@ else:
     print(endpoint, flush=True)
 bodies = [b"", b"x", bytes(range(256)), b"y" * 255, b"z" * 70_000]
 if todo == "echo":
+    if kind == "PEER" and verb == "connect":
+        whom, got = socket.recv_multipart()
+        assert got == b"greeted"
+        socket.send_multipart([whom, b"here"])
     for body in bodies:
-        got = socket.recv()
+        *whom, got = socket.recv_multipart()
         assert got == body, got[:50]
-        socket.send(got[::-1])
+        socket.send_multipart([*whom, got[::-1]])
 elif todo == "send":
     for body in bodies:
         socket.send(body)
@@ -206,6 +210,27 @@ async def test_channel_with_pyomq(binds: str) -> None:
             for body in BODIES:
                 await channel.send(body)
                 assert await channel.receive() == [body[::-1]]
+            await done()
+
+
+@each_way
+async def test_peer_with_pyomq(binds: str) -> None:
+    """PEER, with who is no libzmq, which tells its peers apart by a frame that does not go over the wire.
+
+    Where it dials, nobody can speak first, since it does not say whom it has dialled; so we greet it.
+    """
+    async with trimq.open_context(linger=0) as ctx:
+        peer = ctx.socket(Peer, hello_message=b"greeted" if binds == "trimq" else b"")
+        async with with_pyomq(peer, "PEER", "echo", binds) as done:
+            if binds == "trimq":
+                here = await peer.receive()
+                assert here.body == b"here"
+                number = here.routing_id
+            else:
+                number = peer.endpoints[0].routing_id
+            for body in BODIES:
+                await peer.send(RoutedMessage(number, body))
+                assert await peer.receive() == RoutedMessage(number, body[::-1])
             await done()
 
 

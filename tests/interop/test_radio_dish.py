@@ -1,4 +1,7 @@
-"""Radio, Dish and Dgram with libzmq: the npm package zeromq (4.3.5 with drafts), each way, over tcp, ipc and udp."""
+"""Radio, Dish and Dgram with libzmq: the npm package zeromq (4.3.5 with drafts), each way, over tcp, ipc and udp.
+
+Dgram makes no handshake, so that pyzmq's wheels have it too, though they are built without drafts.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,11 @@ from typing import Any
 
 import pytest
 import trio
+from interop.harness import Peer, running
 from interop.npm import NpmSocket, npm_peer
 
 import trimq
 from trimq import Dgram, Dish, GroupMessage, Radio
-
-pytestmark = pytest.mark.npm
 
 BODIES = [b"", b"x", bytes(range(256)), b"y" * 255, b"z" * 5000]
 """Short and long frames, each of its own."""
@@ -52,6 +54,7 @@ async def after_begin(socket: NpmSocket) -> list[Any]:
     return message
 
 
+@pytest.mark.npm
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 @pytest.mark.parametrize("binds", ["trimq", "libzmq"])
 async def test_our_radio_their_dish(transport: str, binds: str, tmp_path: Path) -> None:
@@ -86,6 +89,7 @@ async def test_our_radio_their_dish(transport: str, binds: str, tmp_path: Path) 
         assert await dish.receive() == [b"heard", {"group": b"TV"}]
 
 
+@pytest.mark.npm
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 @pytest.mark.parametrize("binds", ["trimq", "libzmq"])
 async def test_their_radio_our_dish(transport: str, binds: str, tmp_path: Path) -> None:
@@ -127,6 +131,7 @@ async def test_their_radio_our_dish(transport: str, binds: str, tmp_path: Path) 
         assert await dish.receive() == GroupMessage(b"TV", b"heard")
 
 
+@pytest.mark.npm
 async def test_our_radio_their_dish_over_udp() -> None:
     """Wire.md 5.1: one datagram per message; libzmq's Dish filters. 8192 bytes arrive, all in all."""
     async with npm_peer() as peer, trimq.open_context(linger=0) as ctx:
@@ -142,6 +147,7 @@ async def test_our_radio_their_dish_over_udp() -> None:
             assert await after_begin(dish) == [body, {"group": b"TV"}]
 
 
+@pytest.mark.npm
 async def test_their_radio_our_dish_over_udp() -> None:
     """The same, the other way round."""
     async with npm_peer() as peer, trimq.open_context(linger=0) as ctx:
@@ -155,6 +161,7 @@ async def test_their_radio_our_dish_over_udp() -> None:
         assert dish.statistics().dropped == 0
 
 
+@pytest.mark.npm
 @pytest.mark.parametrize("ours", ["radio", "dish"])
 async def test_multicast(ours: str) -> None:
     """A group on lo, each way."""
@@ -177,6 +184,7 @@ async def test_multicast(ours: str) -> None:
             assert await dish.receive() == GroupMessage(b"TV", b"hello")
 
 
+@pytest.mark.npm
 async def test_datagrams() -> None:
     """Wire.md 5.2: question and answer, each way; libzmq's addresses end with a zero byte, and are taken as they are."""
     async with npm_peer() as peer, trimq.open_context(linger=0) as ctx:
@@ -191,6 +199,27 @@ async def test_datagrams() -> None:
             [address, question] = await after_begin(theirs)
             assert (address.rstrip(b"\0"), question) == (here, body)
             await theirs.send(address, b"answer to " + body)
+            assert await ours.receive() == [there, b"answer to " + body]
+            await ours.send([there + b"\0", b"with a zero byte"])
+            assert (await theirs.receive())[1] == b"with a zero byte"
+
+
+@pytest.mark.pyzmq
+async def test_datagrams_with_pyzmq(peer: Peer) -> None:
+    """The same with pyzmq's DGRAM."""
+    async with running() as ctx:
+        ours, theirs = ctx.socket(Dgram), await peer.socket("DGRAM")
+        port = free_port()
+        await theirs.bind(f"udp://127.0.0.1:{port}")
+        here = str(ours.bind("udp://127.0.0.1:*")).removeprefix("udp://").encode()
+        there = b"127.0.0.1:%d" % port
+        await until_there(theirs.receive, lambda: ours.send([there, BEGIN]))
+        for body in (b"", b"question", bytes(range(256)), b"x" * 8000):
+            await ours.send([there, body])
+            while BEGIN in (question := await theirs.receive()):
+                pass
+            assert question == [here + b"\0", body]
+            await theirs.send([question[0], b"answer to " + body])
             assert await ours.receive() == [there, b"answer to " + body]
             await ours.send([there + b"\0", b"with a zero byte"])
             assert (await theirs.receive())[1] == b"with a zero byte"

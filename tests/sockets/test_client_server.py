@@ -27,7 +27,7 @@ from sockets.helpers import (
 )
 
 import trimq
-from trimq import Client, EndpointState, HostUnreachable, Peer, RoutedMessage, Server
+from trimq import Channel, Client, EndpointState, HostUnreachable, Peer, RoutedMessage, Server
 from trimq.testing import MemoryTransport
 
 servers = pytest.mark.parametrize("kind", [Server, Peer])
@@ -39,7 +39,7 @@ def client_of(kind: Any) -> Any:
 
 async def one_way(socket: Any, body: bytes) -> None:
     """Sends to the one peer, by its number where it has one."""
-    if isinstance(socket, Client):
+    if isinstance(socket, Client | Channel):
         await socket.send(body)
     else:
         await socket.send(RoutedMessage(remote(socket).routing_id, body))
@@ -224,24 +224,39 @@ async def test_several_frames_are_discarded_whole(kind: str) -> None:
 
 
 @jumping
-@pytest.mark.parametrize(("kind", "theirs"), [("Client", "SERVER"), ("Server", "CLIENT"), ("Peer", "PEER")])
-async def test_bytes_on_the_wire(kind: str, theirs: str) -> None:
-    """wire.md 6: single frames, no envelope; READY has no Identity."""
+@pytest.mark.parametrize(
+    ("kind", "theirs"), [("Client", "SERVER"), ("Server", "CLIENT"), ("Peer", "PEER"), ("Channel", "CHANNEL")]
+)
+@pytest.mark.parametrize("binds", [True, False], ids=["binds", "connects"])
+async def test_bytes_on_the_wire(kind: str, theirs: str, binds: bool) -> None:
+    """wire.md 6, byte by byte, whoever binds: READY with no Identity, a hello first, single frames and no envelope."""
     network = MemoryTransport()
     async with opened(network) as ctx:
-        socket: Any = ctx.socket(getattr(trimq, kind))
-        socket.bind("tcp://place:1")
-        stream = await raw_connect(network)
+        greets = {} if kind == "Channel" else {"hello_message": b"HI"}
+        socket: Any = ctx.socket(getattr(trimq, kind), **greets)
+        if binds:
+            socket.bind("tcp://place:1")
+            stream: trio.abc.Stream = await raw_connect(network)
+        else:
+            listener = network.bind("place:1", trimq.abc.Settings())
+            socket.connect("tcp://place:1")
+            stream = await listener.accept()
         name = theirs.encode()
         greeting = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
         properties = b"\x0bSocket-Type" + len(name).to_bytes(4, "big") + name
         await stream.send_all(greeting + zmtp_command(b"READY", properties))
         await socket.wait_for_peers()
-        await one_way(socket, b"hello")
+        large = b"y" * 256
+        for body in (b"hello", b"", large):
+            await one_way(socket, body)
         received = await RawPeer(stream).rest()
         own = kind.upper().encode()
         ready = zmtp_command(b"READY", b"\x0bSocket-Type" + len(own).to_bytes(4, "big") + own)
-        assert received[64:] == ready + b"\x00\x05hello"
+        hello = b"" if kind == "Channel" else b"\x00\x02\x48\x49"
+        frames = b"\x00\x05hello" + b"\x00\x00" + b"\x02\0\0\0\0\0\0\x01\x00" + large
+        assert received[64:] == ready + hello + frames
+        await stream.send_all(frames)
+        assert list(map(body_of, await all_of(socket))) == [b"hello", b"", large]
 
 
 @jumping

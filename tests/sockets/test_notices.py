@@ -5,10 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sockets.helpers import all_of, both, joined, joins, jumping, nothing, opened, settle
+from sockets.helpers import (
+    RawPeer,
+    all_of,
+    both,
+    joined,
+    joins,
+    jumping,
+    nothing,
+    opened,
+    raw_connect,
+    settle,
+    zmtp_command,
+    zmtp_frame,
+    zmtp_message,
+)
 
 import trimq
 from trimq import Client, Dealer, Peer, Rep, Req, Router, Server
+from trimq.testing import MemoryTransport
 
 
 def last(messages: list[Any]) -> list[bytes]:
@@ -46,6 +61,25 @@ async def test_hello(kind: Any, other: Any, place: str) -> None:
                 await socket.wait_for_peers()
             expected = [b"hello", b"queued"] if not binds and kind in (Dealer, Client) else [b"hello"]
             assert last(await all_of(peer)) == expected
+
+
+@jumping
+@both
+@pytest.mark.parametrize("binds_first", [True, False], ids=["bind first", "connect first"])
+@pytest.mark.parametrize(("kind", "other"), [(Client, Server), (Peer, Peer), (Dealer, Router), (Dealer, Dealer)])
+async def test_hello_from_both_sides(kind: Any, other: Any, binds_first: bool, place: str) -> None:
+    """test_hello_msg: CLIENT says H and SERVER says W, and each hears the other's, once, whoever is there first."""
+    async with opened() as ctx:
+        connector, binder = ctx.socket(kind, hello_message=b"H"), ctx.socket(other, hello_message=b"W")
+        if binds_first:
+            binder.bind(place)
+        connector.connect(place)
+        await settle()
+        if not binds_first:
+            binder.bind(place)
+        await connector.wait_for_peers()
+        assert last(await all_of(connector)) == [b"W"]
+        assert last(await all_of(binder)) == [b"H"]
 
 
 @jumping
@@ -161,6 +195,58 @@ async def test_router_notifications(words: set[str], place: str) -> None:
         dealer.close()
         expected = [b""] * ("connect" in words) + [b"said"] + [b""] * ("disconnect" in words)
         assert await all_of(router) == [[b"them", body] for body in expected]
+
+
+BEGINNINGS = {
+    "nothing": b"",
+    "no ZMTP": b"GET / HTTP/1.0\r\n\r\n",
+    "half a greeting": b"\xff\0\0\0\0\0\0\0\x01\x7f\x03",
+    "greeting": b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32),
+    "wrong type": b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01"
+    + (b"NULL".ljust(20, b"\0") + bytes(32) + zmtp_command(b"READY", b"\x0bSocket-Type\0\0\0\x03SUB")),
+}
+
+
+@jumping
+@pytest.mark.parametrize("end", ["goes", "stays"])
+@pytest.mark.parametrize("said", BEGINNINGS.values(), ids=BEGINNINGS)
+async def test_who_was_never_a_peer_is_not_notified_of(said: bytes, end: str) -> None:
+    """test_router_notify: a raw client that makes no valid handshake comes and goes unheard, also when it times out."""
+    network = MemoryTransport()
+    async with opened(network) as ctx:
+        router = ctx.socket(Router, notify_peers={"connect", "disconnect"}, handshake_timeout=5.0)
+        router.bind("tcp://place:1")
+        stream = await raw_connect(network)
+        await stream.send_all(said)
+        await settle()
+        if end == "goes":
+            await stream.aclose()
+        else:
+            assert await RawPeer(stream).ended()
+        await nothing(router)
+        assert router.peers == ()
+        assert router.statistics().received == 0
+
+
+@jumping
+@pytest.mark.parametrize("ends", ["too large", "it goes"])
+async def test_half_a_message_is_not_notified_of(ends: str) -> None:
+    """test_router_notify: what a peer had begun to say when it was lost is discarded, and its end told in good order."""
+    network = MemoryTransport()
+    async with opened(network) as ctx:
+        router = ctx.socket(Router, notify_peers={"disconnect"}, max_message_size=64)
+        router.bind("tcp://place:1")
+        peer = RawPeer(await raw_connect(network))
+        await peer.handshake(b"DEALER", identity=b"X")
+        await peer.stream.send_all(zmtp_message(b"whole") + zmtp_frame(b"begun", 1))
+        await settle()
+        if ends == "too large":
+            await peer.stream.send_all(zmtp_frame(bytes(127)))
+            assert await peer.ended()
+        else:
+            await peer.stream.aclose()
+        assert await all_of(router) == [[b"X", b"whole"], [b"X", b""]]
+        assert router.peers == ()
 
 
 def test_no_such_words() -> None:

@@ -97,6 +97,7 @@ class UdpTransport(DatagramTransport):
         """
         endpoint = f"udp://{address}"
         to = parse_udp(address, bind=False)
+        await checkpoint()
         family, name = await _look_up(to, settings, endpoint)
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:

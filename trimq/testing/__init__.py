@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._util import fixup_module as _fixup_module
 from ._cancellation import Trial, cancel_everywhere
+from ._check_datagram_transport import check_datagram_transport
 from ._check_join_transport import check_join_transport
 from ._check_mechanism import check_mechanism
 from ._check_socket_type import check_socket_type
@@ -20,6 +21,7 @@ __all__ = [
     "Recording",
     "Trial",
     "cancel_everywhere",
+    "check_datagram_transport",
     "check_join_transport",
     "check_mechanism",
     "check_socket_type",
