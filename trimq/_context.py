@@ -329,8 +329,7 @@ class Context:
             return
         if left := self._left():
             logger.warning("the context waits for unsent messages: %s", left)
-        else:
-            connections = sum(len(socket._remotes) for socket in self._sockets)
+        elif connections := sum(len(socket._remotes) for socket in self._sockets):
             logger.warning("the context waits for %d connections to close", connections)
         await until(lambda: not self._sockets, self._bell, pace=self._pace)
 

@@ -186,6 +186,18 @@ def test_what_cannot_be_bound(address: str, settings: Settings, error: type[OSEr
         UDP.bind(address, settings)
 
 
+async def test_an_interface_that_is_not_there() -> None:
+    """For connect, too: each attempt says what there is not, by name and by address."""
+    for address, fault in (
+        ("no-such;239.0.0.1:5555", "is called 'no-such'"),
+        ("192.0.2.1;239.0.0.1:5555", "no interface has the address 192.0.2.1"),
+        ("[2001:db8::1];[ff02::1]:5555", "no interface has the address 2001:db8::1"),
+    ):
+        with pytest.raises(NoSuchDevice, match=fault) as caught:
+            await UDP.connect(address, ON)
+        assert f"udp://{address}" in str(caught.value)
+
+
 async def test_ipv6_can_be_off() -> None:
     """For connect it is the endpoint that is wrong, as for tcp."""
     with pytest.raises(InvalidEndpoint, match="IPv6 is off"):
@@ -304,17 +316,53 @@ trio.run(main)
 """
 
 
-def test_multicast_in_a_namespace() -> None:
-    """IPv6 groups need an interface that is not lo: by name, by zone, by address; and IPv4 the same.
+NO_ROUTE = """
+import trio, trimq
 
-    With multicast_loop=False nothing is heard on the sender's own machine (test_radio_dish): lo has no way to do that.
-    """
+async def main():
+    async with trimq.open_context() as ctx:
+        for group in ("239.255.7.7:5555", "*;239.255.7.7:5555"):
+            try:
+                ctx.socket(trimq.Dish).bind(f"udp://{group}")
+            except trimq.NoSuchDevice as error:
+                print(error)
+
+trio.run(main)
+"""
+
+
+def in_namespace(program: str, *arguments: str) -> list[str]:
+    """What a program prints in a network of its own; skips the test where there can be none."""
     unshare = shutil.which("unshare")
     if unshare is None or shutil.which("ip") is None:
         pytest.skip("platform: no unshare or ip to make a network namespace with")
     made = subprocess.run([unshare, "-rn", "sh", "-c", NAMESPACE], capture_output=True, check=False)
     if made.returncode:
         pytest.skip(f"platform: no network namespace with a veth here: {made.stderr.decode()[-100:]}")
+    done = subprocess.run(
+        [unshare, "-rn", "sh", "-c", NAMESPACE + 'exec "$@"', "sh", sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_no_route_to_a_group() -> None:
+    """Without a route the system does not know by which interface; the error says what to write."""
+    lines = in_namespace(NO_ROUTE)
+    assert len(lines) == 2
+    for line in lines:
+        assert line.endswith("name one, as in udp://eth0;239.255.7.7:5555")
+
+
+def test_multicast_in_a_namespace() -> None:
+    """IPv6 groups need an interface that is not lo: by name, by zone, by address; and IPv4 the same.
+
+    With multicast_loop=False nothing is heard on the sender's own machine (test_radio_dish): lo has no way to do that.
+    """
     endpoints = [
         "udp://trimq0;[ff05::7:7]:*",
         "udp://[ff02::7:7%trimq0]:*",
@@ -322,12 +370,4 @@ def test_multicast_in_a_namespace() -> None:
         "udp://trimq0;239.255.7.7:*",
         "udp://10.9.9.1;239.255.7.7:*",
     ]
-    done = subprocess.run(
-        [unshare, "-rn", "sh", "-c", NAMESPACE + 'exec "$@"', "sh", sys.executable, "-c", TALK, *endpoints],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == endpoints
+    assert in_namespace(TALK, *endpoints) == endpoints

@@ -6,6 +6,7 @@ the system hears of a peer that is not there (ICMP) is no reason to stop sending
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -242,6 +243,11 @@ def _bind_to_group(where: UdpAddress, settings: Settings, endpoint: str) -> UdpP
     try:
         sock, group = _join_group(where, address, index, settings)
     except OSError as exc:
+        if exc.errno == errno.ENODEV and not where.interface and not where.zone:
+            raise NoSuchDevice(
+                f"cannot bind {endpoint}: the system has no route that says by which interface; name one, as in "
+                f"udp://eth0;{endpoint.rpartition('//')[2].rpartition(';')[2]}"
+            ) from exc
         raise bind_error(exc, endpoint) from exc
     interface = f"[{where.interface}]" if ":" in where.interface else where.interface
     return UdpPort(sock, _text("" if interface else where.zone, where.host, group[1], interface), group)
@@ -285,7 +291,12 @@ def _send_by(sock: socket.socket, to: UdpAddress, name: tuple[Any, ...], endpoin
     if to.version == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         return (*name[:3], index)
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address or ALL_IPV4))
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address or ALL_IPV4))
+    except OSError as exc:
+        if exc.errno != errno.EADDRNOTAVAIL:
+            raise
+        raise NoSuchDevice(f"cannot use {endpoint}: no interface has the address {address}") from exc
     return name
 
 
