@@ -158,6 +158,8 @@ def pack_frame(value: Frame) -> bytes:
     Raises:
       TypeError: it is no frame; a sequence of frames is none, however many.
     """
+    if type(value) is bytes:
+        return value
     given: object = value
     if isinstance(given, (list, tuple)):
         raise TypeError(
@@ -205,7 +207,14 @@ def group_name(value: bytes | bytearray | memoryview[int] | str) -> bytes:
     Raises:
       TypeError: it is no name.
     """
-    return value.encode() if isinstance(value, str) else _frame(value)
+    if type(value) is bytes:
+        return value
+    given: object = value
+    if isinstance(given, str):
+        return given.encode()
+    if not isinstance(given, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a group's name is text or bytes, not {type(given).__name__}")
+    return _frame(value)
 
 
 @attrs.frozen
@@ -222,5 +231,5 @@ class GroupMessage:
 
     group: bytes = attrs.field(converter=group_name)
     """The group's name."""
-    body: bytes = attrs.field(converter=_frame)
+    body: bytes = attrs.field(converter=pack_frame)
     """What is said."""

@@ -83,6 +83,26 @@ async def test_only_group_messages_are_sent(value: Any, mute: str) -> None:
 
 
 @jumping
+async def test_what_is_no_group_message() -> None:
+    """Each says what it was that is wrong: the name, or the body, which is one frame."""
+    assert GroupMessage("grüße", bytearray(b"x")) == GroupMessage("grüße".encode(), b"x")
+    async with opened() as ctx:
+        dish = ctx.socket(Dish)
+        for group in (5, None, [b"g"]):
+            fault = f"a group's name is text or bytes, not {type(group).__name__}"
+            with pytest.raises(TypeError, match=fault):
+                GroupMessage(group, b"")  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match=fault):
+                dish.join(group)  # type: ignore[arg-type]
+    for body in ([b"a", b"b"], [b"a"], (b"a",)):
+        with pytest.raises(TypeError, match="one frame, not a sequence of them"):
+            GroupMessage("g", body)  # type: ignore[arg-type]
+    for body in ("text", None, 5):
+        with pytest.raises(TypeError, match="a frame is bytes"):
+            GroupMessage("g", body)  # type: ignore[arg-type]
+
+
+@jumping
 async def test_what_is_no_group_name() -> None:
     """Issue 7: what does not fit a group name is MessageTooLarge at send, and nothing is cut; wire.md 5.1: a zero byte."""
     async with opened() as ctx:
