@@ -51,7 +51,7 @@ class DatagramPort(ABC):
 
     @abstractmethod
     def receive_now(self, max_size: int) -> tuple[bytes, str] | None:
-        """The next datagram and who sent it, as ``host:port``; None if there is none now.
+        """The next datagram and who sent it, as ``host:port``, numeric; None if there is none now.
 
         Args:
           max_size: larger ones are not wanted; one is given with more bytes than that, or whole.

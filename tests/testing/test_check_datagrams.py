@@ -98,6 +98,13 @@ class OneAnswersForAll(Alters):
             return received and (received[0], "127.0.0.1:9")
 
 
+class TellsNames(Alters):
+    class Port(MemoryPort):
+        def receive_now(self, max_size: int) -> tuple[bytes, str] | None:
+            received = super().receive_now(max_size)
+            return received and (received[0], "somebody:50000")
+
+
 class OneSource(MemoryDatagrams):
     """All that connect to one place are one port."""
 
@@ -218,6 +225,7 @@ BROKEN: list[tuple[type[MemoryDatagrams], str, str]] = [
     (UnbindsWhenRefused, "and the first port stays", "ClosedResourceError"),
     (Cuts, "a datagram that was sent to a bound port arrives there, whole", "of 1000 bytes arrived"),
     (OneAnswersForAll, "what is sent to who sent a datagram arrives at its port", "still waits"),
+    (TellsNames, "who sent a datagram is told as host:port, numeric", "InvalidEndpoint"),
     (OneSource, "two ports that send to one are told from each other", "both have one address"),
     (CutsWhatIsNotWanted, "a datagram larger than wanted comes with more bytes than that", "it was cut to 100"),
     (RaisesAnything, "a datagram that cannot be sent is an OSError", "ValueError: too large"),

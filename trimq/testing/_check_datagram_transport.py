@@ -14,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from .._abc_datagrams import DatagramPort, DatagramTransport
+from .._address import parse_datagram_peer
 from .._context import open_context
 from .._errors import AddressInUse, InvalidEndpoint
 from .._message import GroupMessage
@@ -62,7 +63,11 @@ async def check_datagram_transport(
             one, other = context.socket(Dgram), context.socket(Dgram)
             place = one.bind(f"{transport.scheme}://{bind_address}")
             other.bind(f"{transport.scheme}://{bind_address}")
-            await _ask(one, other, transport.dial_address(str(place).partition("://")[2]))
+            probe = await transport.connect(transport.dial_address(str(place).partition("://")[2]), case.settings)
+            try:
+                await _ask(one, other, await _address_of(one, probe))
+            finally:
+                probe.close()
 
 
 class _Case:
@@ -119,7 +124,6 @@ async def _receive(port: DatagramPort, max_size: int = 8192) -> tuple[bytes, str
         await port.wait_receivable()
     data, sender = received
     assert isinstance(data, bytes), f"a datagram is bytes, not {data!r:.40}"
-    assert re.fullmatch(r".+:\d+", sender), f"who sent it is host:port, not {sender!r}"
     return data, sender
 
 
@@ -157,6 +161,8 @@ async def _check_datagrams(case: _Case) -> None:
                 got, sender = await _receive(place.port)
                 assert got == data, f"{got!r:.40} of {len(got)} bytes arrived, not {data!r:.40} of {size}"
             assert place.port.receive_now(8192) is None, "there is another one"
+        with clause("who sent a datagram is told as host:port, numeric, with brackets around IPv6"):
+            parse_datagram_peer(sender.encode())
         with clause("what is sent to who sent a datagram arrives at its port"):
             await _send(place.port, b"answer", sender)
             data, bound = await _receive(ours)
@@ -290,6 +296,14 @@ async def _radiate(radio: Radio, dish: Dish, endpoint: str) -> None:
         await radio.send(message)
         got = await dish.receive()
         assert got == message, f"{got!r:.60} arrived in the place of {message!r:.60}"
+
+
+async def _address_of(socket: Dgram, probe: DatagramPort) -> str:
+    """Where a Dgram is, in numbers, as its answer to the probe has it."""
+    await _send(probe, b"question")
+    [sender, _] = await socket.receive()
+    await socket.send([sender, b"answer"])
+    return (await _receive(probe))[1]
 
 
 async def _ask(one: Dgram, other: Dgram, where: str) -> None:
