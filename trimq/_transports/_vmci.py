@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from typing import Literal
 
 import trio
@@ -19,6 +20,9 @@ from .._options import Settings
 from ._listener import SocketListener, adopting, listen, open_listening
 from ._system import SystemStream, connect_once, require_family
 from ._tuning import tune, vmci_tunings
+
+if sys.platform == "linux":
+    import fcntl
 
 __all__ = ["VmciTransport"]
 
@@ -186,8 +190,6 @@ def _number(text: str) -> int | None:
 
 
 def _own_cid(endpoint: str) -> int:
-    import fcntl  # Linux, for AF_VSOCK is there
-
     try:
         with open("/dev/vsock", "rb") as device:
             answer = fcntl.ioctl(device, socket.IOCTL_VM_SOCKETS_GET_LOCAL_CID, bytes(4))
