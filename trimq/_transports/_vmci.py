@@ -178,7 +178,7 @@ class VmciTransport(StreamTransport):
 
     def _invalid(self, address: str, fault: str, *, bind: bool) -> InvalidEndpoint:
         scheme = self._scheme
-        right = f"{scheme}://*:5555 or {scheme}://local:*" if bind else f"{scheme}://host:5555 or {scheme}://3:5555"
+        right = f"{scheme}://*:5555 or {scheme}://local:*" if bind else f"{scheme}://local:5555 or {scheme}://3:5555"
         return InvalidEndpoint(f"{f'{scheme}://{address}'!r} is no {scheme} endpoint: {fault}; write {right}")
 
 
