@@ -80,8 +80,8 @@ def old_peers(session: nox.Session) -> None:
 def guest(session: nox.Session) -> None:
     """vmci and tipc, in a small Linux guest that has them: see tests/guest/boot.py.
 
-    Where none boots, the session is skipped and says why. In continuous integration (CI=true or TRIMQ_CI=1) it then fails, unless
-    TRIMQ_GUEST_OPTIONAL=1 is set.
+    Where none boots, the session is skipped and says why. In continuous integration (CI=true or TRIMQ_CI=1) it then fails,
+    unless TRIMQ_GUEST_OPTIONAL=1 is set.
     """
     install(session, "test", "peers")
     folder = Path(session.create_tmp()).resolve() / "guest"

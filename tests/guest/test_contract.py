@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import threading
-from collections.abc import Iterator
-
 import pytest
 
 from trimq._options import Settings
@@ -14,20 +9,7 @@ from trimq._transports._tipc import TipcTransport
 from trimq._transports._vmci import VmciTransport
 from trimq.testing import check_transport
 
-
-def open_files() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
-    before = open_files()
-    yield
-    for thread in threading.enumerate():  # those that close
-        if thread.name.startswith("trimq"):
-            thread.join(20)
-    assert open_files() == before
+pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
 
 @pytest.mark.parametrize("address", ["local:*", "*:*", "-1:-1", "any:*", "@:*"])
