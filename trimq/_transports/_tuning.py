@@ -78,9 +78,8 @@ def vmci_tunings(settings: Settings) -> tuple[Tuning, ...]:
         if value is not None:
             found.append(Tuning(name, value, _VSOCK, number, struct.pack("Q", value) if value < 2**64 else None))
     if (limit := settings.vmci_connect_timeout) is not None:
-        whole = min(limit, _FOREVER)
         # A long each, as SO_VM_SOCKETS_CONNECT_TIMEOUT has had them since the first; 0 would mean the system's default.
-        raw = struct.pack("ll", int(whole), max(math.ceil(whole % 1 * 1e6), not int(whole)) % 1_000_000)
+        raw = struct.pack("ll", *divmod(math.ceil(min(limit, _FOREVER) * 1e6), 1_000_000))
         found.append(Tuning("vmci_connect_timeout", limit, _VSOCK, 6, raw))
     return tuple(found)
 
