@@ -51,16 +51,40 @@ def test_addresses_to_connect_to(address: str, name: tuple[int, ...]) -> None:
 
 
 NEITHER = "this is neither a service's address nor a socket's own"
+NEITHERS = [
+    *(
+        "",
+        "5560",
+        "{}",
+        "{5560}",
+        "5560,0",
+        "{5560,0",
+        "{5560,0}junk",
+        "x{5560,0}",
+        "{5560,0,0,0}",
+        "{-1,0}",
+        "{5560,+0}",
+    ),
+    *("{5560,\N{ARABIC-INDIC DIGIT FIVE}}", "{5560,  0}", "{5560 ,0}", "{0x15,0}", "{5560,0}\n", "{12345678901,0}"),
+    *(
+        "<>",
+        "<1.1:5>",
+        "<1.1.1>",
+        "<1.1.1:*>",
+        "<1.1.1:-5>",
+        "*",
+        "*:*",
+        "{5560,0}@1.1",
+        "{5560,0}@",
+        "{5560,0}@1.1.1.1",
+    ),
+]
 
 
 @pytest.mark.parametrize(
     ("address", "bind", "fault"),
     [
-        *((text, bind, NEITHER) for text in (
-            "", "5560", "{}", "{5560}", "5560,0", "{5560,0", "{5560,0}junk", "x{5560,0}", "{5560,0,0,0}", "{-1,0}",
-            "{5560,+0}", "{5560,\N{ARABIC-INDIC DIGIT FIVE}}", "{5560,  0}", "{5560 ,0}", "{0x15,0}", "{5560,0}\n", "{12345678901,0}",
-            "<>", "<1.1:5>", "<1.1.1>", "<1.1.1:*>", "<1.1.1:-5>", "*", "*:*", "{5560,0}@1.1", "{5560,0}@", "{5560,0}@1.1.1.1",
-        ) for bind in (True, False)),
+        *((text, bind, NEITHER) for text in NEITHERS for bind in (True, False)),
         ("{63,0}", True, "types below 64 are the system's own, and 63 is one"),
         ("{63,0}", False, "types below 64 are the system's own, and 63 is one"),
         ("{5560,4294967296}", True, "numbers have 32 bits, and 4294967296 has more"),
@@ -76,7 +100,7 @@ NEITHER = "this is neither a service's address nor a socket's own"
         ("<1.2.3:123123>", True, "the system chooses a socket's own address: '<*>'"),
         ("<*>", False, "'<*>' is for bind, and connect needs what was bound"),
     ],
-)  # fmt: skip
+)
 def test_wrong_addresses(address: str, bind: bool, fault: str) -> None:
     """The error says what is wrong, and shows addresses that are right: they are."""
     with pytest.raises(trimq.InvalidEndpoint) as caught:
