@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -145,8 +146,8 @@ def uml(folder: Path, made: Path) -> tuple[dict[str, str], list[str]]:
 def qemu(folder: Path, made: Path) -> tuple[dict[str, str], list[str]]:
     """Debian's kernel in emulation, over 9p."""
     need(qemu_system_x86_64="qemu-system-x86", cpio="cpio", busybox="busybox-static")
-    depends = run(["apt-cache", "depends", "linux-image-amd64"]).split()
-    kernel = unpack(next(word for word in depends if word.startswith("linux-image-")), folder)
+    [package] = re.findall(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))  # today's
+    kernel = unpack(package, folder)
     [modules] = (kernel / "lib/modules").iterdir()
     if not (modules / "modules.dep").exists():
         run(["depmod", "-b", str(kernel), modules.name])
