@@ -21,7 +21,7 @@ TYPED = ["trimq", "tests/type_tests", "examples"]
 nox.options.envdir = os.environ.get("NOX_ENVDIR", ".nox")
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", f"tests-{HERE}"]
+nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", "guest", f"tests-{HERE}"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -60,8 +60,8 @@ def tests(session: nox.Session) -> None:
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
     session.run("coverage", "erase")
     # the script and not `-m pytest`, which would put the checkout before the installed package
-    ignored = "--ignore=tests/interop/old"  # a session of its own has these peers
-    session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", ignored, *session.posargs)
+    ignored = ["--ignore=tests/interop/old", "--ignore=tests/guest"]  # sessions of their own have what these need
+    session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *ignored, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -74,6 +74,26 @@ def old_peers(session: nox.Session) -> None:
     session.run("python", "tests/interop/old/install.py", str(peers))
     session.env["TRIMQ_OLD_PEERS"] = str(peers / "peers.json")
     session.run(f"{session.bin}/pytest", "tests/interop/old", *session.posargs)
+
+
+@nox.session
+def guest(session: nox.Session) -> None:
+    """vmci and tipc, in a small Linux guest that has them: see tests/guest/boot.py.
+
+    Where none boots, the session is skipped and says why. In continuous integration (CI=true or TRIMQ_CI=1) it then fails,
+    unless TRIMQ_GUEST_OPTIONAL=1 is set.
+    """
+    install(session, "test", "peers")
+    folder = Path(session.create_tmp()).resolve() / "guest"
+    boot = ["python", "tests/guest/boot.py", str(folder)]
+    session.run(*boot, "true", success_codes=[0, 125])
+    if (verdict := folder / "cannot-boot").exists():
+        why = f"no guest here: {verdict.read_text(encoding='utf-8').strip()}"
+        in_ci = os.environ.get("CI") == "true" or os.environ.get("TRIMQ_CI") == "1"
+        if in_ci and os.environ.get("TRIMQ_GUEST_OPTIONAL") != "1":
+            session.error(f"{why} (TRIMQ_GUEST_OPTIONAL=1 lets continuous integration pass without)")
+        session.skip(why)
+    session.run(*boot, f"{session.bin}/pytest", "tests/guest", *session.posargs)
 
 
 @nox.session

@@ -76,7 +76,8 @@ OTHERS: dict[str, Any] = {
     **{key: {7} for key in ("ipc_filter_pid", "ipc_filter_uid", "ipc_filter_gid")},
     **dict.fromkeys(["heartbeat_timeout", "tcp_keepalive_idle", "tcp_keepalive_interval", "tcp_user_timeout"], 7.0),
     **dict.fromkeys(["send_buffer", "receive_buffer", "tcp_keepalive_count", "ipc_mode", "tos", "priority"], 7),
-    "busy_poll": 7.0,
+    **dict.fromkeys(["vmci_buffer_size", "vmci_buffer_min_size", "vmci_buffer_max_size"], 7),
+    **dict.fromkeys(["busy_poll", "vmci_connect_timeout"], 7.0),
     "notify_peers": {"connect"},
 }
 

@@ -299,6 +299,13 @@ class Transport(ABC):
           InvalidEndpoint: says what was expected, with an example that is right.
         """
 
+    def check_system(self) -> None:  # noqa: B027 - most need nothing
+        """Checks that this machine has what the transport needs; asked once an address is known to be right.
+
+        Raises:
+          ProtocolNotSupported: says what is missing, and what to do.
+        """
+
     def dial_address(self, bound: str) -> str:
         """The address (after ``://``) to connect to for what is bound at ``bound``: a wildcard means loopback."""
         return bound

@@ -37,7 +37,9 @@ from ._statistics import ContextStatistics, ContextTally
 from ._transports._inproc import InprocTransport
 from ._transports._ipc import IpcTransport
 from ._transports._tcp import TcpTransport
+from ._transports._tipc import TipcTransport
 from ._transports._udp import UdpTransport
+from ._transports._vmci import VmciTransport
 from ._util import Bell, Pace, until
 from ._zmq_options import advice
 
@@ -76,7 +78,10 @@ def _pace_of_this_run() -> Pace:
 
 
 def _own_transports() -> list[Transport]:
-    return [TcpTransport(), IpcTransport(), InprocTransport(), UdpTransport()]
+    return [
+        *(TcpTransport(), IpcTransport(), InprocTransport(), UdpTransport()),
+        *(VmciTransport(), VmciTransport("vsock"), TipcTransport()),
+    ]
 
 
 def has(capability: str) -> bool:
@@ -233,6 +238,7 @@ class Context:
         if isinstance(transport, DatagramTransport):
             check_verb(socket, scheme, "bind" if bind else "connect")
         transport.check(address, bind=bind)
+        transport.check_system()
         return transport, address
 
     @enable_ki_protection

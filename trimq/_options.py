@@ -313,6 +313,10 @@ class SocketOptions(TypedDict, total=False):
     priority: int | None
     busy_poll: float | None
     bind_to_device: str | None
+    vmci_buffer_size: int | None
+    vmci_buffer_min_size: int | None
+    vmci_buffer_max_size: int | None
+    vmci_connect_timeout: float | None
 
 
 class AnyOptions(SocketOptions, total=False):
@@ -380,6 +384,10 @@ class Settings:
     priority: int | None = None
     busy_poll: float | None = None
     bind_to_device: str | None = None
+    vmci_buffer_size: int | None = None
+    vmci_buffer_min_size: int | None = None
+    vmci_buffer_max_size: int | None = None
+    vmci_connect_timeout: float | None = None
     multicast_hops: int = 1
     multicast_loop: bool = True
     identity: bytes | None = None

@@ -63,6 +63,10 @@ SOCKET: dict[str, str] = {
     "HELLO_MSG": "hello_message",
     "DISCONNECT_MSG": "disconnect_message",
     "HICCUP_MSG": "hiccup_message",
+    "VMCI_BUFFER_SIZE": "vmci_buffer_size",
+    "VMCI_BUFFER_MIN_SIZE": "vmci_buffer_min_size",
+    "VMCI_BUFFER_MAX_SIZE": "vmci_buffer_max_size",
+    "VMCI_CONNECT_TIMEOUT": "vmci_connect_timeout",
     "MULTICAST_HOPS": "multicast_hops",
     "MULTICAST_LOOP": "multicast_loop",
 }
@@ -71,7 +75,6 @@ SOCKET: dict[str, str] = {
 _SECURITY = "this trimq has no security mechanism but NULL yet"
 _THREADS = "trimq has no threads of its own: it runs in the trio run that opened the context"
 _MULTICAST = "it belongs to pgm, which this trimq does not have yet"
-_VMCI = "it belongs to vmci, which this trimq does not have yet"
 _NORM = "it belongs to norm, a transport that trimq does not have; there is nothing in its place"
 _WSS = "it belongs to wss, which this trimq does not have yet"
 _SOCKS = "trimq does not connect through SOCKS proxies yet"
@@ -105,9 +108,6 @@ NO_SOCKET: dict[str, str] = {
     **dict.fromkeys(["GSSAPI_PRINCIPAL_NAMETYPE", "GSSAPI_SERVICE_PRINCIPAL_NAMETYPE"], _SECURITY),
     **dict.fromkeys(["SOCKS_PROXY", "SOCKS_USERNAME", "SOCKS_PASSWORD"], _SOCKS),
     **dict.fromkeys(["RATE", "RECOVERY_IVL", "MULTICAST_MAXTPDU"], _MULTICAST),
-    **dict.fromkeys(
-        ["VMCI_BUFFER_SIZE", "VMCI_BUFFER_MIN_SIZE", "VMCI_BUFFER_MAX_SIZE", "VMCI_CONNECT_TIMEOUT"], _VMCI
-    ),
     **dict.fromkeys(["WSS_KEY_PEM", "WSS_CERT_PEM", "WSS_TRUST_PEM", "WSS_HOSTNAME", "WSS_TRUST_SYSTEM"], _WSS),
     **dict.fromkeys(["NORM_MODE", "NORM_UNICAST_NACK", "NORM_BUFFER_SIZE", "NORM_SEGMENT_SIZE"], _NORM),
     **dict.fromkeys(["NORM_BLOCK_SIZE", "NORM_NUM_PARITY", "NORM_NUM_AUTOPARITY", "NORM_PUSH"], _NORM),

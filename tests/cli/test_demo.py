@@ -88,6 +88,23 @@ def test_pyzmq_is_not_installed(
     )
 
 
+@pytest.mark.parametrize(("transport", "lacks"), [("vmci", "AF_VSOCK"), ("tipc", "AF_TIPC")])
+def test_a_transport_that_this_machine_lacks(
+    transport: str, lacks: str, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told before anything starts. (Here the tests see to it that it lacks both; tests/guest has them.)"""
+    assert main(["demo", "--transport", transport, *files]) == 1
+    assert capsys.readouterr().err == (
+        f"trimq demo: this Python has no {lacks} sockets, which {transport} needs: it is for Linux; use tcp\n"
+    )
+
+
+def test_vmci_is_not_for_pyzmq(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """No libzmq that pyzmq brings has it."""
+    assert main(["demo", "--transport", "vmci", "--with-pyzmq", *files]) == 2
+    assert capsys.readouterr().err.startswith("trimq demo: the libzmq that pyzmq brings has no vmci: leave out")
+
+
 def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"trimq demo: {tmp_path} is not a file but a directory: name the files in it\n"

@@ -19,7 +19,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     """The help names the commands, and a command's help its options."""
     for arguments, expected in [
         (["--help"], ["demo", "--version"]),
-        (["demo", "--help"], ["FILE", "--workers N", "--transport {tcp,ipc}", "--with-pyzmq"]),
+        (["demo", "--help"], ["FILE", "--workers N", "--transport {tcp,ipc,vmci,tipc}", "--with-pyzmq"]),
     ]:
         with pytest.raises(SystemExit) as ended:
             main(arguments)

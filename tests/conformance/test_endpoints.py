@@ -206,11 +206,10 @@ async def test_disconnect_inproc(either: Either, fresh: Fresh) -> None:
 
 
 async def test_capabilities() -> None:
-    """What ``has`` says is what can be bound."""
+    """What ``has`` says is what can be bound; tests/guest holds it of tipc, vmci and vsock, which need their sockets."""
     async with trimqs() as library:
         for scheme, address in {
-            "tcp": "127.0.0.1:*", "ipc": "*", "inproc": "a", "pgm": "a;b:1", "tipc": "{5560,0,0}", "norm": "a:1",
-            "vmci": "*:*", "vsock": "*:*", "ws": "*:*", "wss": "*:*",
+            "tcp": "127.0.0.1:*", "ipc": "*", "inproc": "a", "pgm": "a;b:1", "norm": "a:1", "ws": "*:*", "wss": "*:*",
         }.items():  # fmt: skip
             socket = await library.socket("PUB")
             assert (await socket.refuses("bind", f"{scheme}://{address}") == "") is trimq.has(scheme), scheme

@@ -110,7 +110,9 @@ class PeerSocket:
 
     async def bind(self, endpoint: str) -> str:
         """Binds; returns the resolved endpoint. An address that is about to be free is waited for."""
-        return str(await self._call("bind", endpoint=endpoint))
+        bound = str(await self._call("bind", endpoint=endpoint))
+        # Of a service libzmq tells only the socket's own address, by which it cannot be unbound, nor be bound again.
+        return endpoint if endpoint.startswith("tipc://{") else bound
 
     async def unbind(self, endpoint: object) -> None:
         await self._call("unbind", endpoint=str(endpoint))

@@ -418,6 +418,12 @@ async def test_a_broken_transport(transport: Any, clause: str, detail: str, auto
         await check_transport(transport, "host:*", wrong_address="host")
 
 
+async def test_what_is_shared_can_be_bound_twice(autojump_clock: MockClock) -> None:
+    """For a transport whose addresses several may bind the check asks that they may."""
+    with pytest.raises(AssertionError, match=told("or right if it is shared", "AddressInUse: ")):
+        await check_transport(MemoryTransport, "host:*", shared=True)
+
+
 def test_each_clause_of_transports_was_broken() -> None:
     """There is no clause that cannot fail."""
     assert unbroken(clauses_of(["clause"], "_check_transport"), [clause for _, clause, _ in BROKEN]) == []

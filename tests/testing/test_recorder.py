@@ -363,7 +363,7 @@ async def test_the_limit() -> None:
 def test_only_streams_can_be_recorded() -> None:
     """The error names the schemes there are."""
     for scheme in ("inproc", "nothing"):
-        with pytest.raises(ValueError, match="tcp and ipc, not"):
+        with pytest.raises(ValueError, match="are tcp, ipc, vmci, vsock, tipc, and not"):
             Recorder(scheme)
     with pytest.raises(ValueError, match="limit"):
         Recorder(limit=-1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._version import __version__
-from ._demo import available_cores, demo
+from ._demo import ANYWHERE, available_cores, demo
 
 __all__ = ["main"]
 
@@ -59,7 +59,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         help="how many worker processes (default: one per core, here %(default)s)",
     )
     parser.add_argument(
-        "--transport", choices=["tcp", "ipc"], default="tcp", help="between the processes (default: %(default)s)"
+        "--transport", choices=list(ANYWHERE), default="tcp", help="between the processes (default: %(default)s)"
     )
     parser.add_argument(
         "--with-pyzmq", action="store_true", help="make half of the workers pyzmq ones, which use libzmq"

@@ -1,6 +1,6 @@
 """The demo's own process: it starts the workers, feeds them jobs, and collects what they counted.
 
-    feed --PUSH--> PULL workers PUSH--> PULL collect        tcp or ipc, to processes of their own
+    feed --PUSH--> PULL workers PUSH--> PULL collect        tcp or another, to processes of their own
       |                                        |
       +---PUB----> SUB show SUB <------PUB-----+            one SUB, connected to inproc and tcp at once
 
@@ -23,6 +23,7 @@ import attrs
 import trio
 
 from .._context import Context, open_context
+from .._errors import ProtocolNotSupported
 from .._sockets._pipeline import Pull, Push
 from .._sockets._publishers import Pub
 from .._sockets._subscribers import Sub
@@ -30,9 +31,9 @@ from ._files import DemoError, choose_files, count_alone, read_blocks
 from ._report import ProgressLine, Tally, print_check, print_tally
 from ._words import END, SENT, make_jobs
 
-__all__ = ["available_cores", "demo"]
+__all__ = ["ANYWHERE", "available_cores", "demo"]
 
-ANYWHERE = {"tcp": "tcp://127.0.0.1:*", "ipc": "ipc://*"}
+ANYWHERE = {"tcp": "tcp://127.0.0.1:*", "ipc": "ipc://*", "vmci": "vmci://local:*", "tipc": "tipc://<*>"}
 
 # What the progress reports are about; `END` instead of numbers ends them.
 FED = b"fed"
@@ -73,6 +74,10 @@ def demo(files: Sequence[Path], *, workers: int, transport: str, with_pyzmq: boo
     """Counts, prints and checks; tells in one line what went wrong. Returns the exit code (see `trimq._cli.main`)."""
     code = 2
     try:
+        if with_pyzmq and transport == "vmci":
+            raise DemoError(
+                "the libzmq that pyzmq brings has no vmci: leave out --with-pyzmq, or use another transport"
+            )
         plan = Plan(choose_files(files), hire(workers, with_pyzmq=with_pyzmq), transport)
         code = 1
         code = trio.run(until_interrupt, partial(run, plan))
@@ -149,12 +154,15 @@ async def count_with_workers(plan: Plan) -> Tally:
     """Has worker processes count the words of the plan's files.
 
     Raises:
-      DemoError: a worker died, or a file cannot be read; alone, or in a group.
+      DemoError: a worker died, a file cannot be read, or this machine has no such transport; alone, or in a group.
     """
     tally = Tally()
     async with open_context() as context, trio.open_nursery() as nursery:
         jobs = context.socket(Push)
-        jobs_at = jobs.bind(ANYWHERE[plan.transport])
+        try:
+            jobs_at = jobs.bind(ANYWHERE[plan.transport])
+        except ProtocolNotSupported as error:
+            raise DemoError(str(error)) from error
         results = context.socket(Pull)
         results_at = results.bind(ANYWHERE[plan.transport])
         for worker in plan.workers:

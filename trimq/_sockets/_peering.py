@@ -176,6 +176,22 @@ class Peering:
     bind_to_device: Option[str | None] = Option(
         None, optional(device), "The network interface to use, SO_BINDTODEVICE on Linux (ZMQ_BINDTODEVICE)."
     )
+    vmci_buffer_size: Option[int | None] = Option(
+        None,
+        optional(count),
+        "Bytes that a vmci peer may send ahead; None leaves it to the system (ZMQ_VMCI_BUFFER_SIZE).",
+    )
+    vmci_buffer_min_size: Option[int | None] = Option(
+        None, optional(count), "The least that may become of vmci_buffer_size (ZMQ_VMCI_BUFFER_MIN_SIZE)."
+    )
+    vmci_buffer_max_size: Option[int | None] = Option(
+        None, optional(count), "The most that may become of vmci_buffer_size (ZMQ_VMCI_BUFFER_MAX_SIZE)."
+    )
+    vmci_connect_timeout: Option[float | None] = Option(
+        None,
+        optional(interval),
+        "Seconds that one vmci connect may take; None: 2, in Linux (ZMQ_VMCI_CONNECT_TIMEOUT).",
+    )
 
     def __init__(self) -> None:
         self._options: dict[str, Any] = {"linger": self._default_linger}

@@ -20,9 +20,9 @@ from .._abc import Listener, StreamTransport
 from .._errors import AddressInUse, InvalidEndpoint, ProtocolNotSupported, ZMQError
 from .._options import Settings
 from ._filters import Filter, by_credentials, credentials
-from ._listener import SocketListener, adopting, bind_error, listen, reason
-from ._system import SystemStream
-from ._tuning import Tuning, ipc_tunings, tune
+from ._listener import SocketListener, adopting, bind_error, listen
+from ._system import SystemStream, connect_once, reason
+from ._tuning import Tuning, buffer_tunings, tune
 
 __all__ = ["IpcTransport"]
 
@@ -137,7 +137,7 @@ class IpcTransport(StreamTransport):
                     f"cannot bind {endpoint} with use_fd={sock.fileno()}: it is bound to ipc://{bound}; "
                     f"write that, or ipc://* for whatever it is"
                 )
-            tunings = ipc_tunings(settings)
+            tunings = buffer_tunings(settings)
             listen(sock, tunings, settings.backlog, endpoint)
             return SocketListener(sock, f"ipc://{bound}", tunings=tunings, admit=admit)
 
@@ -152,21 +152,15 @@ class IpcTransport(StreamTransport):
           InvalidEndpoint: see `check`.
         """
         self.check(address, bind=False)
-        try:
-            sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                tune(sock, ipc_tunings(settings))
-                await sock.connect(_name(address))
-                _check_connected(sock)
-            except BaseException:
-                sock.close()
-                raise
-        except OSError as exc:
-            number = exc.errno or errno.EIO
-            said = str(exc) if isinstance(exc, ZMQError) else os.strerror(number)
-            raise OSError(number, f"cannot connect to ipc://{address}: {said}") from exc
-        # trio's sockets do not show what they wrap; but they can be made to let go of it.
-        return SystemStream(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
+        return SystemStream(
+            await connect_once(
+                socket.AF_UNIX,
+                _name(address),
+                f"ipc://{address}",
+                prepare=lambda sock: tune(sock, buffer_tunings(settings)),
+                check=_check_connected,
+            )
+        )
 
     def peer_address(self, stream: trio.abc.Stream) -> str:
         """``:uid:gid:pid`` of the peer on Linux, as they were when it connected; empty elsewhere."""
@@ -258,7 +252,7 @@ def _admission(address: str, settings: Settings) -> Filter | None:
 
 def _listen(address: str, settings: Settings, directory: str | None = None) -> SocketListener:
     """Listens there; what was left behind at a path is removed first. If that fails, nothing is left."""
-    admit, tunings = _admission(address, settings), ipc_tunings(settings)
+    admit, tunings = _admission(address, settings), buffer_tunings(settings)
     file: tuple[int, int] | None = None
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -14,10 +14,10 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled, notify_closing, w
 
 from .._abc import AcceptRefused, Listener
 from .._errors import AddressInUse, AddressNotAvailable, NoSuchDevice, ZMQError
-from ._system import SystemStream
+from ._system import SystemStream, WholeStream, reason
 from ._tuning import Tuning, tune, tune_accepted
 
-__all__ = ["SocketListener", "adopting", "bind_error", "listen", "reason"]
+__all__ = ["SocketListener", "adopting", "bind_error", "listen", "open_listening"]
 
 # What accept(2) says of a connection that ended in line, or that a firewall forbade; not every system has all of them.
 _GONE = frozenset(
@@ -42,6 +42,7 @@ class SocketListener(Listener):
       address: the resolved endpoint.
       tunings: what the listening socket was told, for the accepted ones.
       admit: says why a connection is refused, and nothing if it is welcome; None for all.
+      make: makes the stream of an accepted socket.
     """
 
     def __init__(
@@ -51,19 +52,21 @@ class SocketListener(Listener):
         *,
         tunings: Collection[Tuning] = (),
         admit: Callable[[socket.socket, Any], str] | None = None,
+        make: Callable[[socket.socket], WholeStream] = SystemStream,
     ) -> None:
         self._socket = sock
         self._socket.setblocking(False)
         self._address = address
         self._tunings = tunings
         self._admit = admit
+        self._make = make
 
     @property
     def address(self) -> str:
         """The resolved endpoint."""
         return self._address
 
-    async def accept(self) -> SystemStream:
+    async def accept(self) -> WholeStream:
         """Waits for the next connection. A peer that is gone before it was accepted is passed over.
 
         It does not yield while there are connections in line: who takes many has to. A cancelled call took none.
@@ -87,12 +90,12 @@ class SocketListener(Listener):
                 return self._take(sock, peer)
         raise trio.ClosedResourceError("this listener was closed")
 
-    def _take(self, sock: socket.socket, peer: Any) -> SystemStream:
+    def _take(self, sock: socket.socket, peer: Any) -> WholeStream:
         try:
             if self._admit is not None and (fault := self._admit(sock, peer)):
                 raise AcceptRefused(errno.EACCES, f"a connection was refused: {fault}")
             tune_accepted(sock, self._tunings)
-            return SystemStream(sock)
+            return self._make(sock)
         except BaseException:
             sock.close()
             raise
@@ -102,6 +105,39 @@ class SocketListener(Listener):
         if self._socket.fileno() >= 0:
             notify_closing(self._socket)
             self._socket.close()
+
+
+def open_listening(
+    family: int,
+    name: Any,
+    endpoint: str,
+    backlog: int,
+    *,
+    prepare: Callable[[socket.socket], object],
+) -> socket.socket:
+    """Binds a new socket of some family, and lets it listen. If that fails, none is left open.
+
+    Args:
+      name: where, as the system's calls take it; None for what the system gives.
+      endpoint: the same for users, to be named in errors.
+      prepare: is given the socket before that, to tell it options.
+
+    Raises:
+      AddressInUse, AddressNotAvailable, NoSuchDevice, PermissionError, OSError: as the system has it.
+    """
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            prepare(sock)
+            if name is not None:
+                sock.bind(name)
+            sock.listen(backlog)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as exc:
+        raise bind_error(exc, endpoint) from exc
+    return sock
 
 
 @contextmanager
@@ -174,6 +210,10 @@ def _name_of(constant: int) -> str:
 
 def _bound(sock: socket.socket) -> bool:
     name: Any = sock.getsockname()
+    if sock.family == getattr(socket, "AF_VSOCK", None):
+        return bool(name[1] != socket.VMADDR_PORT_ANY)
+    if sock.family == getattr(socket, "AF_TIPC", None):
+        return True  # each has an address of its own; names are not told
     return bool(name if isinstance(name, (str, bytes)) else name[1])  # a path, or a port
 
 
@@ -206,9 +246,3 @@ def bind_error(exc: OSError, endpoint: str) -> OSError:
             return NoSuchDevice(f"cannot bind {endpoint}: {said}")
         case _:  # makes a PermissionError of EACCES, and so on
             return OSError(exc.errno, f"cannot bind {endpoint}: {reason(exc)}")
-
-
-def reason(exc: OSError) -> str:
-    """The system's words for an error."""
-    # Not the text of the exception, unless it is ours: trio's repeats the address.
-    return str(exc) if exc.errno is None or isinstance(exc, ZMQError) else os.strerror(exc.errno)

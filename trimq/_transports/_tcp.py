@@ -20,8 +20,8 @@ from .._address import TcpAddress, parse_tcp
 from .._errors import AddressNotAvailable, InvalidEndpoint, NoSuchDevice, ZMQError
 from .._options import Settings
 from ._filters import by_network
-from ._listener import SocketListener, adopting, bind_error, listen, reason
-from ._system import SystemStream
+from ._listener import SocketListener, adopting, bind_error, listen
+from ._system import SystemStream, reason
 from ._tuning import Tuning, ip_tunings, tune
 
 if sys.platform == "linux":

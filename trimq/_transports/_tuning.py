@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -23,12 +24,15 @@ from .._options import Settings
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Tuning", "ip_tunings", "ipc_tunings", "tune", "tune_accepted", "udp_tunings"]
+__all__ = ["Tuning", "buffer_tunings", "ip_tunings", "tune", "tune_accepted", "udp_tunings", "vmci_tunings"]
 
 logger = logging.getLogger("trimq")
 
 _IPV6 = getattr(socket, "IPPROTO_IPV6", 41)
 _BUSY_POLL = 46 if sys.platform == "linux" else None  # asm-generic/socket.h; Python's socket has no name for it
+
+_VSOCK = getattr(socket, "AF_VSOCK", 40)  # vm_sockets.h: the level of its options, too
+_FOREVER = 2**31 - 1  # seconds
 
 # What some systems say once the peer has closed; reading will tell.
 _CLOSED = (errno.EINVAL, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED)
@@ -57,9 +61,27 @@ class Tuning(NamedTuple):
     raw: int | bytes | None  # None: the system has no way to say this value
 
 
-def ipc_tunings(settings: Settings) -> tuple[Tuning, ...]:
-    """What a Unix socket is told. The other options are about TCP, IP and devices, and have no meaning there."""
+def buffer_tunings(settings: Settings) -> tuple[Tuning, ...]:
+    """What an ipc or a tipc socket is told. The other options are about TCP, IP and devices: they have no meaning there."""
     return tuple(_given(settings, "send_buffer", "receive_buffer"))
+
+
+def vmci_tunings(settings: Settings) -> tuple[Tuning, ...]:
+    """What a vmci socket is told; as bytes, since Python's setsockopt takes numbers in a width of its own there.
+
+    The connect timeout matters only to a socket that connects.
+    """
+    found: list[Tuning] = []
+    # The limits first: the system moves a size that is set into those that it has then.
+    for name, number in (("vmci_buffer_max_size", 2), ("vmci_buffer_min_size", 1), ("vmci_buffer_size", 0)):
+        value = getattr(settings, name)
+        if value is not None:
+            found.append(Tuning(name, value, _VSOCK, number, struct.pack("Q", value) if value < 2**64 else None))
+    if (limit := settings.vmci_connect_timeout) is not None:
+        # A long each, as SO_VM_SOCKETS_CONNECT_TIMEOUT has had them since the first; 0 would mean the system's default.
+        raw = struct.pack("ll", *divmod(math.ceil(min(limit, _FOREVER) * 1e6), 1_000_000))
+        found.append(Tuning("vmci_connect_timeout", limit, _VSOCK, 6, raw))
+    return tuple(found)
 
 
 def ip_tunings(settings: Settings, family: int, host: str) -> tuple[Tuning, ...]:

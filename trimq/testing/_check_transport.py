@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
-from trio.lowlevel import Task, cancel_shielded_checkpoint, current_task
+from trio.lowlevel import Task, current_task
 from trio.testing import check_half_closeable_stream, check_two_way_stream, wait_all_tasks_blocked
 
 from .._abc import Listener, StreamTransport
@@ -22,6 +22,7 @@ from .._sockets._pipeline import Pull, Push
 from .._sockets._request_reply import Rep, Req
 from ._check_join_transport import converse, exchange
 from ._clauses import clause, raises
+from ._yielding import yielding
 
 __all__ = ["check_transport"]
 
@@ -33,15 +34,19 @@ async def check_transport(
     bind_address: str,
     *,
     wrong_address: str | None = None,
+    shared: bool = False,
     settings: Settings | None = None,
 ) -> None:
     """Checks a transport whose connections are streams, its listeners and its streams.
+
+    A connect may end before its connection is accepted (tcp), or only then (tipc).
 
     Args:
       make_transport: makes the transport; each clause has one of its own.
       bind_address: where to bind (what stands after ``://``), with a wildcard for what the system chooses. What it is
         resolved to must be free to be bound again once it is closed.
       wrong_address: one that ``check`` refuses, if there is any.
+      shared: whether several listeners may be bound to one address; else the second is an AddressInUse.
       settings: for bind and connect; the defaults if None.
 
     Raises:
@@ -50,12 +55,12 @@ async def check_transport(
     A cancellation closes what the check has opened.
     """
     case = _Case(make_transport, bind_address, settings or Settings())
-    await _check_addresses(case, wrong_address)
+    await _check_addresses(case, wrong_address, shared=shared)
     await _check_connections(case)
     await _check_streams(case)
     await _check_closing(case)
-    await _check_cancelled_connects(case)
     await _check_cancelled_accepts(case)
+    await _check_cancelled_connects(case)
     with clause("sockets over the transport exchange messages, PUSH to PULL and REQ to REP"):
         transport = make_transport()
         async with open_context(transports=[transport], linger=0) as context:
@@ -132,7 +137,7 @@ class _Place:
         return ends[0], theirs
 
 
-async def _check_addresses(case: _Case, wrong_address: str | None) -> None:
+async def _check_addresses(case: _Case, wrong_address: str | None, *, shared: bool) -> None:
     transport = case.make()
     with clause("the scheme is what stands before ://"):
         assert re.fullmatch("[a-z][a-z0-9+.-]*", transport.scheme), repr(transport.scheme)
@@ -143,15 +148,19 @@ async def _check_addresses(case: _Case, wrong_address: str | None) -> None:
             with clause("check refuses an address that is wrong with InvalidEndpoint"), raises(InvalidEndpoint):
                 transport.check(wrong_address, bind=bind)
     async with case.bound() as place:
-        with clause("a listener's address is the resolved endpoint, with its scheme, fit to connect to and to bind"):
+        with clause(
+            "a listener's address is the resolved endpoint, fit to bind, and by way of dial_address to connect to"
+        ):
             scheme, _, address = place.listener.address.partition("://")
             assert scheme == place.transport.scheme, f"it is {place.listener.address!r}"
-            for bind in (True, False):
-                place.transport.check(address, bind=bind)
+            place.transport.check(address, bind=True)
             place.transport.check(place.transport.dial_address(address), bind=False)
-        with clause("to bind what is bound is an AddressInUse, and the first listener stays"):
-            with raises(AddressInUse):
-                place.transport.bind(address, case.settings)
+        with clause("to bind what is bound is an AddressInUse, or right if it is shared, and the first listener stays"):
+            if shared:
+                place.transport.bind(address, case.settings).close()
+            else:
+                with raises(AddressInUse):
+                    place.transport.bind(address, case.settings)
             await place.pair()
 
 
@@ -183,52 +192,16 @@ async def _check_connections(case: _Case) -> None:
                 second.close()
 
 
-class _Yielding(trio.abc.Stream):
-    """Adds the schedule points that trio's checks ask of every call; trimq asks only that calls are cancel points."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            await self._stream.send_all(data)
-        finally:
-            await cancel_shielded_checkpoint()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        try:
-            await self._stream.wait_send_all_might_not_block()
-        finally:
-            await cancel_shielded_checkpoint()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        try:
-            return await self._stream.receive_some(max_bytes)
-        finally:
-            await cancel_shielded_checkpoint()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class _YieldingHalves(_Yielding, trio.abc.HalfCloseableStream):
-    async def send_eof(self) -> None:
-        assert isinstance(self._stream, trio.abc.HalfCloseableStream)
-        await self._stream.send_eof()
-
-
 async def _check_streams(case: _Case) -> None:
     async with case.bound() as place:
 
         async def pair() -> tuple[trio.abc.Stream, trio.abc.Stream]:
             ours, theirs = await place.pair()
-            halves = all(isinstance(end, trio.abc.HalfCloseableStream) for end in (ours, theirs))
-            kind = _YieldingHalves if halves else _Yielding
-            return kind(ours), kind(theirs)
+            return yielding(ours), yielding(theirs)
 
         with clause("its streams pass trio's checks of streams"):
             ours, _ = await pair()
-            if isinstance(ours, _YieldingHalves):
+            if isinstance(ours, trio.abc.HalfCloseableStream):
                 await check_half_closeable_stream(pair, None)  # type: ignore[arg-type]
             else:
                 await check_two_way_stream(pair, None)
@@ -275,37 +248,58 @@ async def _check_closing(case: _Case) -> None:
             with raises(OSError):
                 await place.connect()
     with clause("a connection that was in line when its listener closed ends"):
-        async with case.bound() as place:
-            ours = await place.connect()
+        async with case.bound() as place, trio.open_nursery() as nursery:
+
+            async def connect() -> None:
+                with suppress(OSError):  # which is an end, too
+                    assert await _ended(await place.connect()), "bytes came"
+
+            nursery.start_soon(connect)
+            await wait_all_tasks_blocked()
             place.listener.close()
-            assert await _ended(ours), "bytes came"
 
 
 async def _check_cancelled_connects(case: _Case) -> None:
     moments = 0
-    while moments < _MOST:
+    cancelled = True
+    while cancelled and moments < _MOST:
         async with case.bound() as place:
             with clause(f"a connect that is cancelled (at its moment {moments}) leaves no connection"):
-                if not await _cancel_at(moments, place.connect):
-                    break
-                # Whoever was left in line before the one that connects now must have ended.
-                ours, theirs = await place.connect(), await place.accept()
-                await ours.send_all(b"!")
-                while (first := await _first_byte(theirs)) != b"!":
-                    assert not first, "another byte came"
-                    theirs = await place.accept()
-        moments += 1
+                accepted: list[trio.abc.Stream] = []
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_accept_into, place, accepted)
+                    cancelled = await _cancel_at(moments, place.connect)
+                    nursery.cancel_scope.cancel()
+                if cancelled:
+                    await _check_no_other(place, accepted)
+        moments += cancelled
     with clause("connect is a cancel point"):
         assert moments, "cancelled before it was called, it did not raise Cancelled"
 
 
+async def _check_no_other(place: _Place, accepted: list[trio.abc.Stream]) -> None:
+    """Whoever was accepted, or is in line, before the one that connects now must have ended."""
+
+    async def connect() -> None:
+        await (await place.connect()).send_all(b"!")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connect)
+        while (first := await _first_byte(accepted.pop() if accepted else await place.accept())) != b"!":
+            assert not first, "another byte came"
+
+
 async def _check_cancelled_accepts(case: _Case) -> None:
     with clause("an accept that is cancelled took no connection: the next one has it"):
-        async with case.bound() as place:
+        async with case.bound() as place, trio.open_nursery() as nursery:
+
+            async def connect() -> None:
+                await (await place.connect()).send_all(b"x")
+
             await _check_no_accept(place)
-            ours = await place.connect()
+            nursery.start_soon(connect)
+            await wait_all_tasks_blocked()
             await _check_no_accept(place)
-            await ours.send_all(b"x")
             theirs = await place.accept()
             assert await theirs.receive_some(1) == b"x"
     with clause("an accept that is cancelled in the tick of a connection has it, or the next one has"):

@@ -126,7 +126,7 @@ class Recorder(StreamTransport):
     and streams keep the abilities that they have (``send_eof``, and writing without waiting, as trimq's own do).
 
     Args:
-      transport: the transport to record; or the scheme of one of trimq's own, ``"tcp"`` or ``"ipc"``.
+      transport: the transport to record; or the scheme of one of trimq's own, as ``"tcp"`` or ``"ipc"``.
       limit: bytes to keep of each direction of a connection; what comes after them is not shown.
 
     Raises:
@@ -137,7 +137,7 @@ class Recorder(StreamTransport):
         if isinstance(transport, str):
             own = {one.scheme: one for one in _own_transports() if isinstance(one, StreamTransport)}
             if transport not in own:
-                raise ValueError(f"trimq's own transports with streams are {' and '.join(own)}, not {transport!r}")
+                raise ValueError(f"trimq's own transports with streams are {', '.join(own)}, and not {transport!r}")
             transport = own[transport]
         if not limit >= 0:
             raise ValueError(f"limit is a number of bytes, 0 or more, not {limit}")
