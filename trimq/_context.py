@@ -19,10 +19,10 @@ import trio
 from trio.lowlevel import RunVar, enable_ki_protection
 
 from ._abc import JoinTransport, StreamTransport, Transport
-from ._abc_datagrams import DatagramPort, DatagramTransport
+from ._abc_datagrams import DatagramPort, DatagramTransport, MulticastTransport
 from ._acceptor import Acceptor
 from ._address import check_scheme, split
-from ._datagrams import DatagramConnector, check_verb
+from ._datagrams import DatagramConnector, check_verb, open_multicast
 from ._dialer import Dialer
 from ._endpoint import Endpoint
 from ._errors import ProtocolNotSupported, StateError, alone, end_of, is_end_of, without
@@ -230,8 +230,8 @@ class Context:
         scheme, address = split(endpoint)
         check_scheme(scheme, socket.socket_type, self._transports)
         transport = self._transports[scheme]
-        if isinstance(transport, DatagramTransport):
-            check_verb(socket, scheme, "bind" if bind else "connect")
+        if isinstance(transport, (DatagramTransport, MulticastTransport)):
+            check_verb(socket, transport, "bind" if bind else "connect")
         transport.check(address, bind=bind)
         return transport, address
 
@@ -247,6 +247,10 @@ class Context:
             bound = Endpoint(endpoint, bound=True, pace=self._pace)
             connector = JoinBinder(socket, transport, address, bound)
             transport.bind(address, connector)
+        elif isinstance(transport, MulticastTransport):
+            if use_fd is not None:
+                raise _no_descriptor(transport)
+            return open_multicast(socket, transport, endpoint, address, self._spawn, bound=True)
         else:
             assert isinstance(transport, (StreamTransport, DatagramTransport))
             settings = socket._settings()
@@ -256,7 +260,7 @@ class Context:
                 elif isinstance(transport, StreamTransport):
                     place = transport.adopt(address, settings, use_fd)
                 else:
-                    raise ProtocolNotSupported(f"{transport.scheme} cannot take over a descriptor; leave out use_fd")
+                    raise _no_descriptor(transport)
             except OSError as error:
                 socket._monitor.tell(BindFailed(endpoint, error))
                 raise
@@ -288,6 +292,8 @@ class Context:
         ):
             name = type(socket).__name__
             raise StateError(f"a {name} has one peer: it is connected already; close that endpoint first")
+        if isinstance(transport, MulticastTransport):
+            return open_multicast(socket, transport, text, address, self._spawn, bound=False)
         connected = Endpoint(text, bound=False, pace=self._pace)
         connector: JoinConnector | Dialer | DatagramConnector
         socket._endpoints.add(connected)
@@ -345,6 +351,10 @@ class Context:
     def _drop_all(self) -> None:
         for socket in list(self._sockets):
             socket._close(0)
+
+
+def _no_descriptor(transport: Transport) -> ProtocolNotSupported:
+    return ProtocolNotSupported(f"{transport.scheme} cannot take over a descriptor; leave out use_fd")
 
 
 class _Block:

@@ -65,12 +65,14 @@ SOCKET: dict[str, str] = {
     "HICCUP_MSG": "hiccup_message",
     "MULTICAST_HOPS": "multicast_hops",
     "MULTICAST_LOOP": "multicast_loop",
+    "RATE": "rate",
+    "RECOVERY_IVL": "recovery_interval",
+    "MULTICAST_MAXTPDU": "multicast_maxtpdu",
 }
 """ZMQ_ names of socket options, and the option here."""
 
 _SECURITY = "this trimq has no security mechanism but NULL yet"
 _THREADS = "trimq has no threads of its own: it runs in the trio run that opened the context"
-_MULTICAST = "it belongs to pgm, which this trimq does not have yet"
 _VMCI = "it belongs to vmci, which this trimq does not have yet"
 _NORM = "it belongs to norm, a transport that trimq does not have; there is nothing in its place"
 _WSS = "it belongs to wss, which this trimq does not have yet"
@@ -104,7 +106,6 @@ NO_SOCKET: dict[str, str] = {
     **dict.fromkeys(["GSSAPI_SERVER", "GSSAPI_PRINCIPAL", "GSSAPI_SERVICE_PRINCIPAL", "GSSAPI_PLAINTEXT"], _SECURITY),
     **dict.fromkeys(["GSSAPI_PRINCIPAL_NAMETYPE", "GSSAPI_SERVICE_PRINCIPAL_NAMETYPE"], _SECURITY),
     **dict.fromkeys(["SOCKS_PROXY", "SOCKS_USERNAME", "SOCKS_PASSWORD"], _SOCKS),
-    **dict.fromkeys(["RATE", "RECOVERY_IVL", "MULTICAST_MAXTPDU"], _MULTICAST),
     **dict.fromkeys(
         ["VMCI_BUFFER_SIZE", "VMCI_BUFFER_MIN_SIZE", "VMCI_BUFFER_MAX_SIZE", "VMCI_CONNECT_TIMEOUT"], _VMCI
     ),
