@@ -36,6 +36,7 @@ from ._sockets._socket import Socket
 from ._statistics import ContextStatistics, ContextTally
 from ._transports._inproc import InprocTransport
 from ._transports._ipc import IpcTransport
+from ._transports._pgm import PgmTransport
 from ._transports._tcp import TcpTransport
 from ._transports._udp import UdpTransport
 from ._util import Bell, Pace, until
@@ -76,7 +77,8 @@ def _pace_of_this_run() -> Pace:
 
 
 def _own_transports() -> list[Transport]:
-    return [TcpTransport(), IpcTransport(), InprocTransport(), UdpTransport()]
+    own: list[Transport] = [TcpTransport(), IpcTransport(), InprocTransport(), UdpTransport()]
+    return [*own, PgmTransport(udp=False), PgmTransport(udp=True)]
 
 
 def has(capability: str) -> bool:

@@ -41,7 +41,8 @@ class Network:
         known = settings(**changes)
         self.source = PgmSource(known, TSI, self.now, address=ADDRESS)
         self.receivers = [
-            PgmReceiver(known, self.now, chance=self._chance.random, max_message_size=math.inf) for _ in range(receivers)
+            PgmReceiver(known, self.now, chance=self._chance.random, max_message_size=math.inf)
+            for _ in range(receivers)
         ]
         self.events: list[list[Event]] = [[] for _ in range(receivers)]
         self.naks = 0
