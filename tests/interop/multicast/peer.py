@@ -114,7 +114,8 @@ async def trimq_main(role, endpoint):
             nursery.cancel_scope.cancel()
         for message in expected():
             await pub.send(message)
-        await pub.aclose()
+        if OPTIONS.get("leave"):
+            await pub.aclose()
         await trio.to_thread.run_sync(sys.stdin.readline)
 
 
