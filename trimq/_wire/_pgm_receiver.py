@@ -42,7 +42,7 @@ class Left:
     tsi: bytes
     host: str
     why: str
-    """``"fin"`` it has closed, ``"reset"`` it gave up, ``"expired"`` it was silent, ``"replaced"`` others needed its place."""
+    """It has closed (``"fin"``), given up (``"reset"``), was silent (``"expired"``), or gave way (``"replaced"``)."""
 
 
 @attrs.frozen
@@ -84,8 +84,8 @@ class ReceiverStatistics:
 class Receiver:
     """A receiver of one group and port: any number of senders, up to a bound.
 
-    Use: give ``receive_untrusted`` each datagram; ``take`` the messages, and ``take_events``; then, and at ``deadline``, send what
-    ``poll`` returns.
+    Use: give ``receive_untrusted`` each datagram; ``take`` the messages, and ``take_events``; then, and at ``deadline``,
+    send what ``poll`` returns.
 
     Args:
       settings: group, port; the rate and recovery_interval say how large a gap is waited for.

@@ -31,9 +31,8 @@ class SourceStatistics:
 class Source:
     """A sender of one session. All of its packets go to the group.
 
-    Use: ``send`` messages while ``room`` is positive; give ``receive_untrusted`` each datagram that came to the own
-    unicast address (or was read from the socket at all); after each of these, and at ``deadline``, send what ``poll`` returns,
-    until it returns nothing.
+    Use: ``send`` messages while ``room`` is positive; give ``receive_untrusted`` each datagram that came; after each of
+    these, and at ``deadline``, send what ``poll`` returns, until it returns nothing.
 
     Args:
       settings: group, port, rate, window.
