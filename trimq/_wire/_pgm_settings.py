@@ -14,7 +14,7 @@ __all__ = [
     "SPMR_WAIT",
     "SPMS",
     "TRIES",
-    "Settings",
+    "PgmSettings",
 ]
 
 SPMS = 3
@@ -49,7 +49,7 @@ _RESERVED = 20  # for an OPT_FRAGMENT that never comes; OpenPGM keeps the place 
 
 
 @attrs.frozen
-class Settings:
+class PgmSettings:
     """One group and port, and how fast and how far back. Both ends have them; a receiver's `rate` sizes its window.
 
     Args:
