@@ -45,7 +45,7 @@ class PgmReceiver:
 
         Args:
           packet: from PGM's header on (what UDP carried; or what IP carried, without the header of IP).
-          host: the address it came from, without port, always in the same spelling; a sender is known by this and its session.
+          host: the address it came from, without port, in one spelling; a sender is known by it and its session.
           now: the time.
 
         Raises:

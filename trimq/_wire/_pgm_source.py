@@ -95,7 +95,7 @@ class PgmSource:
 
         Args:
           now: the time.
-          discard: drop what waits, so that the next `poll` has the FINs (a linger that has run out). It may follow a call without.
+          discard: drop what waits, so that the next `poll` has the FINs (linger ran out). It may follow a call without.
         """
         raise NotImplementedError
 
