@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 __all__ = [
     "AMBIENT",
     "BACK_OFF",
+    "ELIMINATION",
     "EXPIRY",
     "HEARTBEATS",
     "HEARTBEATS_OF_REPAIR",
+    "QUIET",
     "REPEAT",
     "SPMR_WAIT",
     "SPMS",
@@ -23,10 +27,10 @@ SPMS = 3
 AMBIENT = 30.0
 """Seconds from one SPM to the next while nothing is sent."""
 
-HEARTBEATS = (0.1, 0.1, 0.1, 0.1, 0.1, 1.3, 7.0, 16.0)
+HEARTBEATS: Final[tuple[float, ...]] = (0.1, 0.1, 0.1, 0.1, 0.1, 1.3, 7.0, 16.0)
 """Seconds from data to the SPMs that follow it: how a receiver learns of a last packet that it has missed."""
 
-HEARTBEATS_OF_REPAIR = HEARTBEATS[1:]
+HEARTBEATS_OF_REPAIR: Final = HEARTBEATS[1:]
 """The same after a repair."""
 
 SPMR_WAIT = 0.025
@@ -40,6 +44,12 @@ REPEAT = 0.2
 
 TRIES = 50
 """How often an NCF, and how often the data, is waited for in vain until the packet is lost."""
+
+ELIMINATION = 0.01
+"""Seconds after a repair in which a NAK for the same packet means nothing: it was on its way already."""
+
+QUIET = 0.3
+"""Seconds without a NAK until a sender that has closed may go: time for a NAK, and for another if that is lost."""
 
 EXPIRY = 300.0
 """Seconds of silence after which a sender is forgotten."""
@@ -61,7 +71,7 @@ class PgmSettings:
       max_tpdu: the most bytes in a datagram, the headers of IP and UDP included (ZMQ_MULTICAST_MAXTPDU).
 
     Raises:
-      ValueError: in ``max_tpdu`` there is no room for data.
+      ValueError: in ``max_tpdu`` there is no room for data, or it is more than a datagram can have.
     """
 
     group: bytes
@@ -72,6 +82,8 @@ class PgmSettings:
     max_tpdu: int = 1500
 
     def __attrs_post_init__(self) -> None:
+        if self.max_tpdu > 65535:
+            raise ValueError(f"multicast_maxtpdu of {self.max_tpdu} bytes: a datagram has at most 65535")
         if self.max_tsdu < 3:
             least = self.max_tpdu - self.max_tsdu + 3
             raise ValueError(f"multicast_maxtpdu of {self.max_tpdu} bytes: the headers alone take {least - 3}")
@@ -95,3 +107,13 @@ class PgmSettings:
     def bytes_per_second(self) -> float:
         """The rate of what is sent, headers included."""
         return self.rate * 1000 / 8
+
+    @property
+    def burst(self) -> float:
+        """The bytes that may leave at once after a pause: a second's worth at low rates, 2 ms' worth at high ones.
+
+        Between them it is 64 KiB: as much as the buffers of any receiver hold. OpenPGM has a second's worth up to 12 Mbit/s and
+        1 ms' worth from there on; a timer here may be late by a millisecond.
+        """
+        second = self.bytes_per_second
+        return max(min(second, 65536.0), second * 0.002, float(self.max_tpdu))

@@ -100,6 +100,11 @@ class Decoder1:
         self._error: ProtocolError | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether what comes next is no frame."""
+        return self._error is not None
+
+    @property
     def left(self) -> int:
         """Bytes that were fed and are not decoded: after an error, from the frame on that is none."""
         return len(self._data)
