@@ -112,8 +112,8 @@ class PgmSettings:
     def burst(self) -> float:
         """The bytes that may leave at once after a pause: a second's worth at low rates, 2 ms' worth at high ones.
 
-        Between them it is 64 KiB: as much as the buffers of any receiver hold. OpenPGM has a second's worth up to 12 Mbit/s and
-        1 ms' worth from there on; a timer here may be late by a millisecond.
+        Between them it is 64 KiB: as much as the buffers of any receiver hold. OpenPGM has a second's worth up to
+        12 Mbit/s and 1 ms' worth from there on; a timer here may be late by a millisecond.
         """
         second = self.bytes_per_second
         return max(min(second, 65536.0), second * 0.002, float(self.max_tpdu))
