@@ -9,14 +9,12 @@ import math
 from collections.abc import Callable
 from ipaddress import ip_address
 
-import attrs
-
 from .._errors import ProtocolError
 from . import _pgm_packets as packets
 from ._pgm_events import Delivered, Event, Joined, Left, Lost, Outgoing, ReceiverStatistics, Stream
 from ._pgm_packets import DATA, NCF, ODATA, PARITY, SPM, SPMR, Header, Heartbeat, Options, Request
 from ._pgm_settings import EXPIRY, REPEAT, SPMR_WAIT, PgmSettings
-from ._pgm_window import ASK, KNOCK, Round, Timers, Window
+from ._pgm_window import ASK, HELD_COST, KNOCK, Round, Suspect, Timers, Window
 
 __all__ = ["MAX_STREAMS", "MAX_STREAMS_OF_HOST", "PgmReceiver"]
 
@@ -35,15 +33,6 @@ _KNOCKS = 5  # how often an SPM is asked for
 _DOWN = (*DATA, SPM, NCF)
 
 _Key = tuple[int, bytes, str]
-
-
-@attrs.frozen
-class _Suspect:
-    """What one packet said that would move a window by more than it can hold. A second one has to say so, too."""
-
-    sqn: int
-    witness: tuple[int, int]  # the packet's type and number
-    tsdu: bytes | None
 
 
 class PgmReceiver:
@@ -80,7 +69,6 @@ class PgmReceiver:
         self._kept = 0
         self._windows: dict[_Key, Window] = {}
         self._of_host: dict[str, int] = {}
-        self._suspects: dict[_Key, _Suspect] = {}
         self._buried: dict[_Key, float] = {}  # until when
         self._timers = Timers()
         self._scan_at = now + _SCAN
@@ -106,16 +94,26 @@ class PgmReceiver:
             source, destination, kind, flags, _, gsi, size = header
             if kind == ODATA and not flags and destination == self._port:
                 window = self._windows.get((source, gsi, host))
-                # By far the most common: the packet that is next, and none is missing.
-                if window is not None and window.expected == int.from_bytes(packet[16:20], "big") and size > 1:
-                    fresh = window.fresh
-                    if not fresh:
-                        self._ready[window] = None
-                    fresh.append(packet[24:])
-                    window.next += 1
-                    window.expected = window.next & _WRAP
-                    window.heard = now
-                    return
+                if window is not None and size > 1:
+                    sqn = int.from_bytes(packet[16:20], "big")
+                    # By far the most common: the packet that is next, and none is missing.
+                    if sqn == window.expected:
+                        fresh = window.fresh
+                        if not fresh:
+                            self._ready[window] = None
+                        fresh.append(packet[24:])
+                        window.next += 1
+                        window.expected = window.next & _WRAP
+                        window.heard = now
+                        return
+                    # And the one that is new, where one before it is missing.
+                    if sqn == window.ahead and window.hold(packet[24:], int.from_bytes(packet[20:24], "big")):
+                        window.heard = now
+                        window.counted += size + HELD_COST
+                        self._kept += size + HELD_COST
+                        if self._kept > self._max_kept:
+                            self._account(window)
+                        return
             self._receive_untrusted(packet, header, host, now)
         except ProtocolError:
             self.statistics.malformed += 1
@@ -165,10 +163,10 @@ class PgmReceiver:
         sqn = window.absolute(wrapped)
         if not window.reaches(sqn):
             if kind == ODATA:
-                self._suspect(key, window, _Suspect(sqn, (ODATA, sqn), tsdu), now)
+                self._suspect(key, window, Suspect(sqn, (ODATA, sqn), tsdu), now)
             return
         window.heard = now
-        self._suspects.pop(key, None)
+        window.suspect = None
         if not window.data(sqn, tsdu, now):
             self.statistics.duplicates += 1
         elif kind != ODATA:
@@ -201,7 +199,7 @@ class PgmReceiver:
             window.there_is_no_more(lead + 1 - ((said.lead + 1 - said.trail) & _WRAP), now)
             window.fin = window.fin or said.options.fin
         else:
-            self._suspect(key, window, _Suspect(lead + 1, (SPM, said.sqn), None), now)
+            self._suspect(key, window, Suspect(lead + 1, (SPM, said.sqn), None), now)
         self._look_at(key, window, "reset" if said.options.rst else "", now)
 
     def _ncf(self, window: Window, said: Request, now: float) -> None:
@@ -216,13 +214,13 @@ class PgmReceiver:
             window.confirmed(sqns, now)
             self._account(window)
 
-    def _suspect(self, key: _Key, window: Window, new: _Suspect, now: float) -> None:
+    def _suspect(self, key: _Key, window: Window, new: Suspect, now: float) -> None:
         """The window moves if this is the second packet that says so."""
-        old = self._suspects.get(key)
+        old = window.suspect
         if old is None or old.witness == new.witness or abs(old.sqn - new.sqn) > self._size:
-            self._suspects[key] = new
+            window.suspect = new
             return
-        del self._suspects[key]
+        window.suspect = None
         window.there_is_no_more(min(old.sqn, new.sqn), now)
         for one in (old, new):
             if one.witness[0] == ODATA:
@@ -260,7 +258,6 @@ class PgmReceiver:
         self._deliver(window)
         self._kept -= window.counted
         self._ready.pop(window, None)
-        self._suspects.pop(key, None)
         del self._windows[key]
         self._of_host[key[2]] -= 1
         if not self._of_host[key[2]]:
@@ -375,7 +372,7 @@ class PgmReceiver:
         self._closed = True
         for window in self._ready:
             self._deliver(window)
-        for state in (self._windows, self._of_host, self._suspects, self._buried, self._ready, self._timers):
+        for state in (self._windows, self._of_host, self._buried, self._ready, self._timers):
             state.clear()
         self._kept = 0
 

@@ -11,11 +11,13 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final
 
+import attrs
+
 from ._pgm_events import Stream
 from ._pgm_settings import BACK_OFF, REPEAT, TRIES
 from ._pgm_stream import Unpacker
 
-__all__ = ["ASK", "CONFIRM", "KNOCK", "REPAIR", "Round", "Timers", "Window"]
+__all__ = ["ASK", "CONFIRM", "HELD_COST", "KNOCK", "REPAIR", "Round", "Suspect", "Timers", "Window"]
 
 _WRAP = 0xFFFFFFFF
 _HALF = 0x80000000
@@ -26,7 +28,10 @@ _STEPS = 64
 _TRIES_OF_LATE = 3
 """How often something is waited for in vain after the sender has said that it closes."""
 
-_GAP_COST, _HELD_COST = 200, 100  # bytes beside what the packets have themselves
+_GAP_COST = 200
+HELD_COST = 100
+"""What a packet that is held takes beside its own bytes."""
+
 
 ASK: Final = 0
 """A NAK is to be sent, unless somebody else does it first."""
@@ -72,6 +77,16 @@ class Timers:
     def clear(self) -> None:
         """Forgets all."""
         self._heap.clear()
+
+
+@attrs.frozen
+class Suspect:
+    """What one packet said that would move a window by more than it can hold. A second one has to say so, too."""
+
+    sqn: int
+    witness: tuple[int, int]
+    """The packet's type and number."""
+    tsdu: bytes | None
 
 
 class _Gap:
@@ -120,6 +135,8 @@ class Window:
         self.next = (1 << 32) + first
         self.expected = first
         """The packet that is next, as on the wire, while none is missing and none is held; else -1."""
+        self.ahead = -1
+        """The packet after the newest, as on the wire, while one is missing; else -1."""
         self._lead = self.next - 1
         self._frontier = self.next
         self._held: dict[int, bytes | None] = {}  # None: lost
@@ -131,6 +148,7 @@ class Window:
         """Packets lost that nobody was told of."""
         self.path: bytes | None = None
         """Where NAKs go, from its SPMs."""
+        self.suspect: Suspect | None = None
         self.spm_sqn = -1
         self.spm_at = now
         self.fin = False
@@ -154,7 +172,7 @@ class Window:
     @property
     def cost(self) -> int:
         """Some bytes that it takes beside what can be taken."""
-        return self._held_bytes + _HELD_COST * len(self._held) + _GAP_COST * len(self._missing) + self.unpacker.kept
+        return self._held_bytes + HELD_COST * len(self._held) + _GAP_COST * len(self._missing) + self.unpacker.kept
 
     def absolute(self, sqn: int) -> int:
         """A sequence number of the wire, as the one that is nearest to what is expected."""
@@ -180,6 +198,19 @@ class Window:
         if sqn == self._frontier:
             self._frontier += 1
         self._go_on(now)
+        return True
+
+    def hold(self, tsdu: bytes, trail: int) -> bool:
+        """Takes the packet that ``ahead`` names; False: not so simple, see `data`. ``trail`` is as on the wire."""
+        sqn = self._lead + 1
+        if sqn - self.next >= self._size or 0 < (trail - self.next) & _WRAP < _HALF:
+            return False
+        self._held[sqn] = tsdu
+        self._held_bytes += len(tsdu)
+        self._lead = sqn
+        self.ahead = (sqn + 1) & _WRAP
+        if sqn == self._frontier:
+            self._frontier += 1
         return True
 
     def there_is(self, lead: int, now: float) -> None:
@@ -264,12 +295,14 @@ class Window:
             self.next += 1
         if self.next > self._lead:
             self._settle()
-        elif self._frontier <= self._lead and len(self._missing) <= _MOST_MISSING // 2:
+            return
+        self.ahead = (self._lead + 1) & _WRAP
+        if self._frontier <= self._lead and len(self._missing) <= _MOST_MISSING // 2:
             self._look(now)
 
     def _settle(self) -> None:
         """Nothing is missing, nothing is held."""
-        self.expected = self.next & _WRAP
+        self.expected, self.ahead = self.next & _WRAP, -1
 
     def _freshen(self, tsdu: bytes | None) -> None:
         if tsdu is not None:
