@@ -20,7 +20,7 @@ TSI = bytes.fromhex("B7C6D1BC038A3B53")
 
 def settings(**changes: float) -> PgmSettings:
     """Fast, with 15,000 packets to repair: 10 s."""
-    return PgmSettings(GROUP, 5599, **({"rate": 18_000, "recovery_interval": 10.0} | changes))  # type: ignore[arg-type]
+    return PgmSettings(GROUP, 5599, **({"rate": 18_000, "recovery_interval": 10.0} | changes))
 
 
 class Network:

@@ -163,12 +163,14 @@ class PgmSource:
         self._tokens = min(self._burst, self._tokens + (now - self._now) * self._rate)
         self._now = now
         out: list[bytes] = []
+        if self.finished:
+            return out
         while self._spms and len(out) < most:
             self._spms -= 1
             out.append(self._spm())
         while self._confirm and len(out) < most:
             out.append(self._ncf())
-        if (self._repair or self._packer.waiting) and self._tokens >= self._wanted():
+        if (self._repair or self._packer.waiting) and self._tokens > self._wanted() - 1:  # time is not exact
             self._data(out, most)
         if self._closing and not self._fin and not self._packer.waiting:
             self._fin = True
