@@ -297,6 +297,7 @@ class PgmReceiver:
     def poll(self, now: float) -> list[Outgoing]:
         """The packets to send now: NAKs and SPMRs. It also gives up what was waited for too long: `take` tells."""
         out: list[Outgoing] = []
+        ask: dict[Window, list[Round]] = {}
         while (ended := self._timers.pop(now)) is not None:
             window = ended.window
             key = self._key(window)
@@ -305,10 +306,12 @@ class PgmReceiver:
             if ended.kind == KNOCK:
                 self._knock(window, ended, now, out)
             elif ended.kind == ASK:
-                self._nak(window, ended, now, out)
+                ask.setdefault(window, []).append(ended)
             else:
                 window.in_vain(ended, now)
                 self._look_at(key, window, "", now)
+        for window, rounds in ask.items():
+            self._nak(window, [sqn for one in rounds for sqn in window.living(one)], now, out)
         if now >= self._scan_at:
             self._scan_at = now + _SCAN
             for key, window in list(self._windows.items()):
@@ -316,8 +319,7 @@ class PgmReceiver:
                     self._leave(key, window, "expired")
         return out
 
-    def _nak(self, window: Window, ended: Round, now: float, out: list[Outgoing]) -> None:
-        sqns = window.living(ended)
+    def _nak(self, window: Window, sqns: list[int], now: float, out: list[Outgoing]) -> None:
         if window.path is not None and sqns:
             ports, gsi = (self._port, self._key(window)[0]), window.stream.tsi[:6]
             host = str(ip_address(window.path))
