@@ -194,12 +194,12 @@ class PgmReceiver:
         window.spm_sqn = said.sqn
         window.path = said.path
         lead = window.absolute(said.lead)
-        if window.reaches(lead):
-            window.there_is(lead, now)
-            window.there_is_no_more(lead + 1 - ((said.lead + 1 - said.trail) & _WRAP), now)
-            window.fin = window.fin or said.options.fin
-        else:
+        if not window.reaches(lead):
             self._suspect(key, window, Suspect(lead + 1, (SPM, said.sqn), None), now)
+            return
+        window.there_is(lead, now)
+        window.there_is_no_more(lead + 1 - ((said.lead + 1 - said.trail) & _WRAP), now)
+        window.fin = window.fin or said.options.fin
         self._look_at(key, window, "reset" if said.options.rst else "", now)
 
     def _ncf(self, window: Window, said: Request, now: float) -> None:

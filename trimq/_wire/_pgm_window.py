@@ -21,8 +21,11 @@ __all__ = ["ASK", "CONFIRM", "HELD_COST", "KNOCK", "REPAIR", "Round", "Suspect",
 
 _WRAP = 0xFFFFFFFF
 _HALF = 0x80000000
-_MOST_MISSING = 1008
-"""How many packets one window asks for at a time: 16 NAKs' worth. The next ones' turn comes as these arrive."""
+_FIRST_MISSING, _MOST_MISSING = 126, 1008
+"""How many packets a window asks for at a time: 2 NAKs' worth, and one more for each that was repaired, up to 16.
+
+The next ones' turn comes as these arrive. A sender that never repairs anything is never asked for much.
+"""
 _STEPS = 64
 """A window may move by so many packets at once, however small it is; so many are looked for one by one."""
 _TRIES_OF_LATE = 3
@@ -142,6 +145,7 @@ class Window:
         self._held: dict[int, bytes | None] = {}  # None: lost
         self._held_bytes = 0
         self._missing: dict[int, _Gap] = {}
+        self._allowed = _FIRST_MISSING
         self.fresh: list[bytes | None] = []
         """What has come in order and was not taken; None: something was lost there."""
         self.lost = 0
@@ -189,7 +193,8 @@ class Window:
         if sqn < self.next or sqn in self._held:
             return False
         self._dirty()
-        self._missing.pop(sqn, None)
+        if self._missing.pop(sqn, None) is not None and self._allowed < _MOST_MISSING:
+            self._allowed += 1
         if tsdu is None:
             self.lost += 1
         self._held[sqn] = tsdu
@@ -297,7 +302,7 @@ class Window:
             self._settle()
             return
         self.ahead = (self._lead + 1) & _WRAP
-        if self._frontier <= self._lead and len(self._missing) <= _MOST_MISSING // 2:
+        if self._frontier <= self._lead and len(self._missing) <= self._allowed // 2:
             self._look(now)
 
     def _settle(self) -> None:
@@ -340,7 +345,7 @@ class Window:
         held, missing = self._held, self._missing
         found: list[int] = []
         sqn = max(self._frontier, self.next)
-        room = _MOST_MISSING - len(missing)
+        room = self._allowed - len(missing)
         while sqn <= self._lead and len(found) < room:
             if sqn not in held:
                 found.append(sqn)
