@@ -351,7 +351,7 @@ def test_a_size_that_cannot_be(size: int, said: str) -> None:
 
 
 def test_close() -> None:
-    """What waits leaves at the rate, then three SPMs with FIN; NAKs are answered, 0.3 s after the last it is finished."""
+    """What waits leaves at the rate, then three SPMs with FIN; NAKs are answered, and 1.5 s after the last it is finished."""
     made = source()
     made.send([bytes(20_000)], 0.0)
     first = made.poll(0.0)
@@ -374,7 +374,7 @@ def test_close() -> None:
     assert [kind(packet) for packet in made.poll(now + 0.25)][:2] == [pgm.NCF, pgm.RDATA]
     late = list[bytes]()
     while not made.finished:
-        assert made.deadline < now + 0.6
+        assert made.deadline < now + 1.8
         late += made.poll(made.deadline)
     assert made.deadline == math.inf
     assert late

@@ -13,7 +13,9 @@ __all__ = [
     "EXPIRY",
     "HEARTBEATS",
     "HEARTBEATS_OF_REPAIR",
+    "LOSSY",
     "QUIET",
+    "QUIET_AFTER_LOSS",
     "REPEAT",
     "SPMR_WAIT",
     "SPMS",
@@ -50,6 +52,12 @@ ELIMINATION = 0.01
 
 QUIET = 0.3
 """Seconds without a NAK until a sender that has closed may go: time for a NAK, and for another if that is lost."""
+
+QUIET_AFTER_LOSS = 1.5
+"""The same where a packet was asked for no longer ago than `LOSSY`: time for six NAKs, all but the last of them lost."""
+
+LOSSY = 5.0
+"""Seconds after a NAK in which the network counts as one that loses packets."""
 
 EXPIRY = 300.0
 """Seconds of silence after which a sender is forgotten."""

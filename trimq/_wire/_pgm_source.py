@@ -17,7 +17,9 @@ from ._pgm_settings import (
     ELIMINATION,
     HEARTBEATS,
     HEARTBEATS_OF_REPAIR,
+    LOSSY,
     QUIET,
+    QUIET_AFTER_LOSS,
     SPMR_WAIT,
     SPMS,
     PgmSettings,
@@ -93,6 +95,7 @@ class PgmSource:
         self._closing = False
         self._fin = False
         self._quiet_at = now
+        self._asked_at = -math.inf
 
     @property
     def room(self) -> int:
@@ -139,8 +142,9 @@ class PgmSource:
 
     def _asked(self, sqns: Sequence[int], now: float) -> None:
         self.statistics.naks += 1
+        self._asked_at = now
         if self._fin:
-            self._quiet_at = now + QUIET
+            self._quiet_at = now + QUIET_AFTER_LOSS
         trail = self._next - len(self._window)
         for wrapped in sqns:
             sqn = self._next - 1 - ((self._next - 1 - wrapped) & _WRAP)
@@ -176,7 +180,8 @@ class PgmSource:
             self._fin = True
             self._spms = SPMS
             self._beats = iter(HEARTBEATS if self._window else ())
-            self._quiet_at = now + QUIET if self._window else now
+            quiet = QUIET_AFTER_LOSS if now < self._asked_at + LOSSY else QUIET
+            self._quiet_at = now + quiet if self._window else now
             return out + self.poll(now, most - len(out))
         if now >= min(self._spm_due, self._spm_wanted) and len(out) < most:
             out.append(self._spm())

@@ -28,7 +28,7 @@ The next ones' turn comes as these arrive. A sender that never repairs anything 
 """
 _STEPS = 64
 """A window may move by so many packets at once, however small it is; so many are looked for one by one."""
-_TRIES_OF_LATE = 3
+_TRIES_OF_LATE = 6
 """How often something is waited for in vain after the sender has said that it closes."""
 
 _GAP_COST = 200
@@ -93,14 +93,15 @@ class Suspect:
 
 
 class _Gap:
-    """A missing packet: the round that it is in, and how often one has ended in vain."""
+    """A missing packet: the round that it is in, and how often one has ended in vain, of each kind and since the end."""
 
-    __slots__ = ("confirms", "repairs", "round")
+    __slots__ = ("confirms", "late", "repairs", "round")
 
     def __init__(self, its_round: Round) -> None:
         self.round: Round = its_round
         self.confirms: int = 0
         self.repairs: int = 0
+        self.late: int = 0
 
 
 class Window:
@@ -258,7 +259,6 @@ class Window:
 
     def in_vain(self, ended: Round, now: float) -> None:
         """A round has ended, and its packets, or their NCF, have not come: they are asked for again, or lost."""
-        tries = _TRIES_OF_LATE if self.fin else TRIES
         again: list[int] = []
         for sqn in self.living(ended):
             gap = self._missing[sqn]
@@ -266,7 +266,8 @@ class Window:
                 gap.repairs += 1
             else:
                 gap.confirms += 1
-            if max(gap.repairs, gap.confirms) < tries:
+            gap.late += self.fin
+            if max(gap.repairs, gap.confirms) < TRIES and gap.late < _TRIES_OF_LATE:
                 again.append(sqn)
             else:
                 del self._missing[sqn]
