@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ._pgm_events import Stream
-from ._pgm_settings import BACK_OFF, REPEAT, TRIES
+from ._pgm_settings import BACK_OFF, QUIET_AFTER_LOSS, REPEAT, TRIES
 from ._pgm_stream import Unpacker
 
 __all__ = ["ASK", "CONFIRM", "HELD_COST", "KNOCK", "REPAIR", "Round", "Suspect", "Timers", "Window"]
@@ -28,8 +28,6 @@ The next ones' turn comes as these arrive. A sender that never repairs anything 
 """
 _STEPS = 64
 """A window may move by so many packets at once, however small it is; so many are looked for one by one."""
-_TRIES_OF_LATE = 6
-"""How often something is waited for in vain after the sender has said that it closes."""
 
 _GAP_COST = 200
 HELD_COST = 100
@@ -93,15 +91,14 @@ class Suspect:
 
 
 class _Gap:
-    """A missing packet: the round that it is in, and how often one has ended in vain, of each kind and since the end."""
+    """A missing packet: the round that it is in, and how often one has ended in vain."""
 
-    __slots__ = ("confirms", "late", "repairs", "round")
+    __slots__ = ("confirms", "repairs", "round")
 
     def __init__(self, its_round: Round) -> None:
         self.round: Round = its_round
         self.confirms: int = 0
         self.repairs: int = 0
-        self.late: int = 0
 
 
 class Window:
@@ -259,6 +256,7 @@ class Window:
 
     def in_vain(self, ended: Round, now: float) -> None:
         """A round has ended, and its packets, or their NCF, have not come: they are asked for again, or lost."""
+        gone = self.fin and now >= self.heard + QUIET_AFTER_LOSS
         again: list[int] = []
         for sqn in self.living(ended):
             gap = self._missing[sqn]
@@ -266,8 +264,7 @@ class Window:
                 gap.repairs += 1
             else:
                 gap.confirms += 1
-            gap.late += self.fin
-            if max(gap.repairs, gap.confirms) < TRIES and gap.late < _TRIES_OF_LATE:
+            if max(gap.repairs, gap.confirms) < TRIES and not gone:
                 again.append(sqn)
             else:
                 del self._missing[sqn]
