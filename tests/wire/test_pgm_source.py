@@ -351,7 +351,7 @@ def test_a_size_that_cannot_be(size: int, said: str) -> None:
 
 
 def test_close() -> None:
-    """What waits leaves at the rate, then three SPMs with FIN; NAKs are answered, and 1.5 s after the last it is finished."""
+    """What waits leaves at the rate, then three SPMs with FIN; NAKs are answered, 1.5 s after the last it is finished."""
     made = source()
     made.send([bytes(20_000)], 0.0)
     first = made.poll(0.0)
@@ -379,6 +379,23 @@ def test_close() -> None:
     assert made.deadline == math.inf
     assert late
     assert all(heartbeat(packet).options.fin for packet in late)
+
+
+@pytest.mark.parametrize(("asked", "quiet"), [(4.0, 1.5), (0.5, 0.3)])
+def test_close_on_a_network_that_loses(asked: float, quiet: float) -> None:
+    """Somebody who asked a moment ago may ask again, and more than one NAK may be lost; else it is soon over."""
+    made = source()
+    made.send([b"x"], 0.0)
+    made.poll(0.0)
+    made.receive_untrusted(nak(0), HOST, asked)
+    made.poll(asked)
+    made.close(8.0)
+    made.poll(8.0)
+    times(made, 8.0 + quiet - 0.01)
+    assert not made.finished
+    assert made.deadline == pytest.approx(8.0 + quiet)
+    made.poll(made.deadline)
+    assert made.finished
 
 
 def test_close_that_does_not_wait() -> None:
