@@ -145,6 +145,27 @@ def test_a_repair_that_has_just_been_sent() -> None:
     assert kinds == [both, [], both, [], both]
 
 
+def test_a_repair_that_comes_too_late() -> None:
+    """What leaves the window between a NAK and its turn is not sent, and nothing in its place; and nothing of it is kept."""
+    made = source(rate=4000, recovery_interval=0.024)
+    for number in range(8):
+        made.send([b"%d" % number], 0.0)
+        made.poll(0.0)
+    made.receive_untrusted(nak(1, 2, 3, 4, 5, 6, 7, 0), HOST, 1.0)
+    made.send([b"new"], 1.0)
+    sent = [(kind(packet), sqn(packet)) for packet in made.poll(1.0)]
+    assert sent == [(pgm.NCF, 1), *((pgm.RDATA, n) for n in range(1, 8)), (pgm.ODATA, 8)]
+    assert made.statistics.too_late == 1
+    for tick in range(100):
+        now = 2.0 + tick / 10
+        made.send([b"more"], now)
+        made.poll(now)
+        made.receive_untrusted(nak(8 + tick), HOST, now)
+        made.poll(now)
+    assert made.statistics.repairs > 100
+    assert len(made._repaired) <= 1
+
+
 def test_what_cannot_be_repaired() -> None:
     """Packets before the window and after it: no NCF, and an SPM says what there is, not more often than each 25 ms."""
     made = source(rate=4000, recovery_interval=0.003)
