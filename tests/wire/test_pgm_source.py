@@ -290,31 +290,29 @@ def test_most() -> None:
     assert [len(packet) for packet in first + second] == [1452] * 14 + [24 + 2 + 20010 - 14 * 1426]
 
 
+def all_of(made: PgmSource, message: bytes, now: float) -> tuple[list[bytes], float]:
+    """What it sends until a message has left, and when that is."""
+    made.send([message], now)
+    sent = list[bytes]()
+    while made.pending:
+        now = max(now, made.deadline)
+        sent += made.poll(now)
+    return sent, now
+
+
 def test_repairs_and_data_share_the_rate() -> None:
     """Repairs come first, and yet of eight packets one is data: who has lost much does not stop the others."""
     made = source(rate=1000)
-    made.send([bytes(60_000)], 0.0)
-    now = 0.0
-    while made.pending:
-        now = max(now, made.deadline)
-        made.poll(now)
+    _, now = all_of(made, bytes(60_000), 0.0)
     made.receive_untrusted(nak(*range(40)), HOST, now)
-    made.send([bytes(30_000)], now)
-    kinds = list[int]()
-    while made.pending:
-        now = max(now, made.deadline)
-        kinds += [kind(packet) for packet in made.poll(now) if kind(packet) in pgm.DATA]
+    kinds = [kind(packet) for packet in all_of(made, bytes(30_000), now)[0] if kind(packet) in pgm.DATA]
     assert kinds[:48] == ([pgm.RDATA] * 7 + [pgm.ODATA]) * 5 + [pgm.RDATA] * 5 + [pgm.ODATA] * 3
 
 
 def test_a_storm_of_naks() -> None:
     """Nothing grows with it: each packet is repaired once, and confirmed once, whoever asks how often."""
     made = source(rate=1000)
-    made.send([bytes(60_000)], 0.0)
-    now = 0.0
-    while made.pending:
-        now = max(now, made.deadline)
-        made.poll(now)
+    _, now = all_of(made, bytes(60_000), 0.0)
     for _ in range(1000):
         made.receive_untrusted(nak(*range(40)), HOST, now)
     kinds = [kind(packet) for packet in made.poll(now + 1.0)]
