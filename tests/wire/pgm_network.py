@@ -29,10 +29,11 @@ class Network:
     Args:
       receivers: how many.
       loss: the chance that a packet does not arrive somewhere; also that it comes twice, and that it is late.
+      max_kept: each receiver's bound.
       seed: of the chance.
     """
 
-    def __init__(self, receivers: int, loss: float, seed: int = 1, **changes: float) -> None:
+    def __init__(self, receivers: int, loss: float, *, max_kept: int = 2**28, seed: int = 1, **changes: float) -> None:
         self.now = 0.0
         self.loss = 0.0
         self._chance = Random(seed)
@@ -41,7 +42,7 @@ class Network:
         known = settings(**changes)
         self.source = PgmSource(known, TSI, self.now, address=ADDRESS)
         self.receivers = [
-            PgmReceiver(known, self.now, chance=self._chance.random, max_message_size=math.inf)
+            PgmReceiver(known, self.now, chance=self._chance.random, max_message_size=math.inf, max_kept=max_kept)
             for _ in range(receivers)
         ]
         self.events: list[list[Event]] = [[] for _ in range(receivers)]

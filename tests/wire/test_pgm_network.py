@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from random import Random
 
 import pytest
-from wire.pgm_network import Network
+from wire.pgm_network import HOST, Network
+from wire.test_pgm_packets import summed
+from wire.test_pgm_receiver import Sender
 
+from trimq import ProtocolError
 from trimq._message import Item
+from trimq._wire import _pgm_packets as pgm
 from trimq._wire._pgm_events import Delivered, Joined, Left, Lost
 
 SIZES = (0, 10, 250, 1000, 5000)
@@ -87,3 +92,75 @@ def test_beyond_the_window() -> None:
         assert got[-len(after) + 4 :] == after[4:]
         assert len(got) < len(before) + len(gone) + len(after)
         assert sum(event.count for event in network.events[number] if isinstance(event, Lost)) > 100
+
+
+def garbage(chance: Random, packet: bytes) -> bytes:
+    """A packet that is nearly right: some bytes are others, or it is cut; mostly with the right checksum all the same."""
+    kind = chance.random()
+    if kind < 0.1:
+        return chance.randbytes(chance.randrange(60))
+    changed = bytearray(packet)
+    for _ in range(chance.randrange(4)):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    if kind < 0.2:
+        del changed[chance.randrange(8, len(changed)) :]
+    return summed(bytes(changed))[: len(changed)] if kind < 0.9 else bytes(changed)
+
+
+def stranger(chance: Random) -> bytes:
+    """A packet of one of many sessions, with numbers that leap."""
+    sender = Sender(tsi=b"%8d" % (chance.randrange(300) if chance.random() < 0.5 else chance.randrange(5)))
+    sqn = chance.choice((chance.randrange(3000), chance.randrange(2**32)))
+    trail = sqn - chance.choice((0, 1, 500, 2000))
+    tsdu = chance.choice(
+        (b"\0\0\2\0a", b"\0\0\xff" + bytes(4) + b"\7" * 4 + bytes(1000), b"\xff\xff" + bytes(1400), b"")
+    )
+    return garbage(
+        chance,
+        chance.choice(
+            (
+                sender.raw(sqn, tsdu, trail),
+                sender.raw(sqn, tsdu, trail),
+                sender.raw(sqn, tsdu, trail, pgm.RDATA),
+                sender.spm(sqn, trail),
+                sender.fin(sqn),
+                sender.ncf(*range(sqn % 1000, sqn % 1000 + chance.randrange(1, 60))),
+                sender.spmr(),
+                Sender().nak(*range(sqn % 1000, sqn % 1000 + chance.randrange(1, 60))),
+            )
+        ),
+    )
+
+
+def test_strangers() -> None:
+    """Issue 8: what strangers send grows no memory beyond the bound and stops nobody: the stream among it is whole."""
+    network, chance = Network(1, 0.0, max_kept=100_000, recovery_interval=1.0), Random(3)
+    [receiver] = network.receivers
+    sent, refused = list[Item](), 0
+    before = 0
+    tracemalloc.start()
+    try:
+        for tick in range(120):
+            for _ in range(40):
+                packet, host = stranger(chance), f"10.0.0.{chance.randrange(6)}"
+                for taker in (receiver, network.source):
+                    try:
+                        taker.receive_untrusted(packet, host, network.now)
+                    except ProtocolError:
+                        refused += 1
+            items = [b"%d" % tick, bytes(2000)]
+            sent += items
+            network.source.send(items, network.now)
+            network.run(0.05)
+            network.events[0] = [e for e in network.events[0] if isinstance(e, Delivered) and e.stream.host == HOST]
+            if tick == 60:
+                before, _ = tracemalloc.get_traced_memory()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert network.items(0) == sent
+    assert refused > 1000
+    assert receiver.statistics.refused > 10
+    # The source's window has 2 MB; what is kept here is little, and half of the storm takes no more than the other half did.
+    assert peak < 6_000_000
+    assert after < before + 500_000

@@ -145,6 +145,27 @@ def test_a_repair_that_has_just_been_sent() -> None:
     assert kinds == [both, [], both, [], both]
 
 
+def test_a_repair_that_comes_too_late() -> None:
+    """What leaves the window between a NAK and its turn is not sent, and nothing in its place; and nothing of it is kept."""
+    made = source(rate=4000, recovery_interval=0.024)
+    for number in range(8):
+        made.send([b"%d" % number], 0.0)
+        made.poll(0.0)
+    made.receive_untrusted(nak(1, 2, 3, 4, 5, 6, 7, 0), HOST, 1.0)
+    made.send([b"new"], 1.0)
+    sent = [(kind(packet), sqn(packet)) for packet in made.poll(1.0)]
+    assert sent == [(pgm.NCF, 1), *((pgm.RDATA, n) for n in range(1, 8)), (pgm.ODATA, 8)]
+    assert made.statistics.too_late == 1
+    for tick in range(100):
+        now = 2.0 + tick / 10
+        made.send([b"more"], now)
+        made.poll(now)
+        made.receive_untrusted(nak(8 + tick), HOST, now)
+        made.poll(now)
+    assert made.statistics.repairs > 100
+    assert len(made._repaired) <= 1
+
+
 def test_what_cannot_be_repaired() -> None:
     """Packets before the window and after it: no NCF, and an SPM says what there is, not more often than each 25 ms."""
     made = source(rate=4000, recovery_interval=0.003)
@@ -269,31 +290,29 @@ def test_most() -> None:
     assert [len(packet) for packet in first + second] == [1452] * 14 + [24 + 2 + 20010 - 14 * 1426]
 
 
+def all_of(made: PgmSource, message: bytes, now: float) -> tuple[list[bytes], float]:
+    """What it sends until a message has left, and when that is."""
+    made.send([message], now)
+    sent = list[bytes]()
+    while made.pending:
+        now = max(now, made.deadline)
+        sent += made.poll(now)
+    return sent, now
+
+
 def test_repairs_and_data_share_the_rate() -> None:
     """Repairs come first, and yet of eight packets one is data: who has lost much does not stop the others."""
     made = source(rate=1000)
-    made.send([bytes(60_000)], 0.0)
-    now = 0.0
-    while made.pending:
-        now = max(now, made.deadline)
-        made.poll(now)
+    _, now = all_of(made, bytes(60_000), 0.0)
     made.receive_untrusted(nak(*range(40)), HOST, now)
-    made.send([bytes(30_000)], now)
-    kinds = list[int]()
-    while made.pending:
-        now = max(now, made.deadline)
-        kinds += [kind(packet) for packet in made.poll(now) if kind(packet) in pgm.DATA]
+    kinds = [kind(packet) for packet in all_of(made, bytes(30_000), now)[0] if kind(packet) in pgm.DATA]
     assert kinds[:48] == ([pgm.RDATA] * 7 + [pgm.ODATA]) * 5 + [pgm.RDATA] * 5 + [pgm.ODATA] * 3
 
 
 def test_a_storm_of_naks() -> None:
     """Nothing grows with it: each packet is repaired once, and confirmed once, whoever asks how often."""
     made = source(rate=1000)
-    made.send([bytes(60_000)], 0.0)
-    now = 0.0
-    while made.pending:
-        now = max(now, made.deadline)
-        made.poll(now)
+    _, now = all_of(made, bytes(60_000), 0.0)
     for _ in range(1000):
         made.receive_untrusted(nak(*range(40)), HOST, now)
     kinds = [kind(packet) for packet in made.poll(now + 1.0)]
@@ -351,7 +370,7 @@ def test_a_size_that_cannot_be(size: int, said: str) -> None:
 
 
 def test_close() -> None:
-    """What waits leaves at the rate, then three SPMs with FIN; NAKs are answered, and 1.5 s after the last it is finished."""
+    """What waits leaves at the rate, then three SPMs with FIN; NAKs are answered, 1.5 s after the last it is finished."""
     made = source()
     made.send([bytes(20_000)], 0.0)
     first = made.poll(0.0)
@@ -379,6 +398,23 @@ def test_close() -> None:
     assert made.deadline == math.inf
     assert late
     assert all(heartbeat(packet).options.fin for packet in late)
+
+
+@pytest.mark.parametrize(("asked", "quiet"), [(4.0, 1.5), (0.5, 0.3)])
+def test_close_on_a_network_that_loses(asked: float, quiet: float) -> None:
+    """Somebody who asked a moment ago may ask again, and more than one NAK may be lost; else it is soon over."""
+    made = source()
+    made.send([b"x"], 0.0)
+    made.poll(0.0)
+    made.receive_untrusted(nak(0), HOST, asked)
+    made.poll(asked)
+    made.close(8.0)
+    made.poll(8.0)
+    times(made, 8.0 + quiet - 0.01)
+    assert not made.finished
+    assert made.deadline == pytest.approx(8.0 + quiet)
+    made.poll(8.0 + quiet + 0.001)
+    assert made.finished
 
 
 def test_close_that_does_not_wait() -> None:

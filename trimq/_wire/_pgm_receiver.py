@@ -105,10 +105,12 @@ class PgmReceiver:
                         window.next += 1
                         window.expected = window.next & _WRAP
                         window.heard = now
+                        window.suspect = None
                         return
                     # And the one that is new, where one before it is missing.
                     if sqn == window.ahead and window.hold(packet[24:], int.from_bytes(packet[20:24], "big")):
                         window.heard = now
+                        window.suspect = None
                         window.counted += size + HELD_COST
                         self._kept += size + HELD_COST
                         if self._kept > self._max_kept:

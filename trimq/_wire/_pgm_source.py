@@ -286,7 +286,7 @@ class PgmSource:
 
     @property
     def finished(self) -> bool:
-        """After ``close``: all has left, and nobody has asked for a repair for 0.3 s, as of the last `poll`.
+        """After ``close``: all has left, and nobody has asked for a repair for 0.3 s, or 1.5 s if somebody has of late.
 
         A session that never sent data is finished with its FINs.
         """

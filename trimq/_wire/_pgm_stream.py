@@ -36,9 +36,7 @@ class Packer:
         self._at = 0  # in the stream: what is before has left
         self._sent = 0  # since the session began
         self._end = 0  # the same, with what waits
-        self._bounds = deque(
-            (0,)
-        )  # where messages begin and end, from the next packet on, as of the session's beginning
+        self._bounds: deque[int] = deque((0,))  # where messages begin and end, from the next packet on
 
     @property
     def waiting(self) -> int:

@@ -336,7 +336,6 @@ class Window:
             self.lost += trail - self.next
             self.next = trail
         self._lead = max(self._lead, trail - 1)
-        self._frontier = max(self._frontier, trail)
 
     def _look(self, now: float) -> None:
         """Finds what is missing, as many as may be asked for."""
