@@ -57,7 +57,7 @@ class SourceStatistics:
 class PgmSource:
     """A sender of one session. All of its packets go to the group.
 
-    It sends data and repairs at the settings' rate; at less of it for a while, down to an eighth, after a NAK that tells of a
+    It sends data and repairs at the settings' rate; at less for a while, down to an eighth, after a NAK that tells of a
     receiver that was overrun (libzmq has no such thing: there the repairs overrun it again).
 
     Use: ``send`` messages while ``room`` is positive; give ``receive_untrusted`` each datagram that came; after each of
