@@ -1,17 +1,19 @@
-"""The contracts of datagrams: a transport without connections, and what socket types say in one (sans-I/O).
+"""The contracts of datagrams: transports without connections, and what is said in datagrams, and when (sans-I/O).
 
 Beside `_abc`, and of the same kind: contracts only, no behaviour.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from ._abc import Transport
 from ._message import Item
 from ._options import Settings
 
-__all__ = ["DatagramCodec", "DatagramPort", "DatagramTransport"]
+__all__ = ["DatagramCodec", "DatagramPort", "DatagramSession", "DatagramTransport", "MulticastTransport"]
 
 
 class DatagramCodec(ABC):
@@ -31,6 +33,77 @@ class DatagramCodec(ABC):
         Raises:
           ProtocolError: it is malformed. Nothing else.
         """
+
+
+class DatagramSession(ABC):
+    """What is said over one port, and when, sans-I/O: messages to datagrams and back. It never waits; now is an argument.
+
+    Use: give `send` messages while nothing is `pending`, and `receive_untrusted` each datagram that came. After either, and
+    at `deadline`, send what `poll` returns, until it returns nothing; then see what `take` and `lost` have. At the end
+    `close`, and go on until it is `finished`, or for as long as one likes to wait.
+
+    All times are seconds of one clock that only goes forward.
+    """
+
+    max_size: int
+    """The most bytes in a datagram that is received."""
+
+    reliable: bool = False
+    """Whether what is lost on the way is repaired: a datagram that cannot be sent is then no message lost, and while there
+    is no room for messages none are dropped, for datagrams wait in the system, and what does not fit there is repaired."""
+
+    @property
+    @abstractmethod
+    def pending(self) -> bool:
+        """Whether messages wait in it, of those that `send` took."""
+
+    @abstractmethod
+    def send(self, items: Sequence[Item], now: float) -> None:
+        """Takes messages; `poll` has their datagrams."""
+
+    @abstractmethod
+    def receive_untrusted(self, data: bytes, sender: str, now: float) -> None:
+        """Takes a datagram.
+
+        Args:
+          data: what is in it.
+          sender: who sent it, as `DatagramPort.receive_now` has it.
+          now: the time.
+
+        Raises:
+          ProtocolError: it is malformed. Nothing else.
+        """
+
+    @abstractmethod
+    def poll(self, now: float) -> Sequence[tuple[bytes, str]]:
+        """Datagrams to send now, and where to, as `DatagramPort.send_now` has it. They count as sent."""
+
+    @property
+    def deadline(self) -> float:
+        """When `poll` has something to do next; ``math.inf`` for never."""
+        return math.inf
+
+    @abstractmethod
+    def take(self) -> Sequence[Item]:
+        """The messages that have come, each sender's in its order."""
+
+    def lost(self) -> Sequence[tuple[str, int]]:
+        """What is lost for good, since the last call: of which sender, and how many datagrams."""
+        return ()
+
+    def close(self, now: float, *, discard: bool = False) -> None:
+        """Ends it: what is pending still goes out, then what the protocol says at the end.
+
+        Args:
+          now: the time.
+          discard: drop what is pending; the next `poll` has the protocol's last words. It may follow a call without.
+        """
+        return
+
+    @property
+    def finished(self) -> bool:
+        """After `close`, whether there is nothing left to do."""
+        return not self.pending
 
 
 class DatagramPort(ABC):
@@ -94,4 +167,27 @@ class DatagramTransport(Transport):
 
         Raises:
           OSError: it could not. The caller tries again later.
+        """
+
+
+class MulticastTransport(Transport):
+    """A transport without connections that publishers and subscribers speak over: one sends, whoever listens hears.
+
+    It holds sessions of its own, so that messages may have any size, and be repaired. ``bind`` and ``connect`` are the same.
+    """
+
+    @abstractmethod
+    def open(
+        self, address: str, settings: Settings, now: float, *, publishes: bool
+    ) -> tuple[DatagramPort, DatagramSession]:
+        """Opens a port, at once, and a session over it.
+
+        Args:
+          address: what `Transport.check` let pass.
+          settings: the socket's options.
+          now: the time.
+          publishes: whether it is to send messages, or to receive them.
+
+        Raises:
+          ZMQError, OSError: as `StreamTransport.bind` does.
         """
