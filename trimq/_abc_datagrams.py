@@ -122,6 +122,14 @@ class DatagramPort(ABC):
           OSError: this datagram cannot be sent; the next may.
         """
 
+    def send_some_now(self, datagrams: Sequence[tuple[bytes, str]], start: int) -> int:
+        """Sends datagrams from that one on, as many as one call of the system takes; returns how many, 0: not now.
+
+        Raises:
+          OSError: the first of them cannot be sent; the next may.
+        """
+        return int(self.send_now(*datagrams[start]))
+
     @abstractmethod
     def receive_now(self, max_size: int) -> tuple[bytes, str] | None:
         """The next datagram and who sent it, as ``host:port``, numeric; None if there is none now.

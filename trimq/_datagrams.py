@@ -222,17 +222,20 @@ class DatagramConnector:
 
     async def _send(self, port: DatagramPort, datagrams: Sequence[tuple[bytes, str]]) -> None:
         outbox, reliable = self._remote.outbox, self._session.reliable
-        for data, to in datagrams:
+        at = 0
+        while at < len(datagrams):
             try:
-                while not port.send_now(data, to):
+                while not (sent := port.send_some_now(datagrams, at)):
                     await port.wait_sendable()
             except OSError as error:
                 # The system does not take it: to somewhere that it cannot reach, too large for it, forbidden.
                 logger.debug("%s: a datagram was not sent: %s", self._endpoint, describe(error))
                 if not reliable:
                     self._remote.drop()
+                at += 1
             else:
-                outbox.bytes += len(data)
+                outbox.bytes += sum(len(data) for data, _ in datagrams[at : at + sent])
+                at += sent
 
     async def _rest(self) -> None:
         """Waits for messages, where the session takes any; for its deadline; or until the reader has something for it."""

@@ -12,6 +12,9 @@ import random
 import socket
 import struct
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -35,6 +38,8 @@ _PGM = 113  # IPPROTO_PGM
 _EXPEDITED = 0xB8  # the type of service that libzmq sets: expedited forwarding (RFC 3246)
 _LARGEST = 65535
 _MOST_BUFFER = 16 * 1024 * 1024
+_SEGMENT, _GRO = 103, 104  # udp(7): UDP_SEGMENT, UDP_GRO: many datagrams of one size in one call
+_MOST_SEGMENTS, _MOST_BYTES = 64, 65000
 _RCVBUFFORCE = 33  # socket(7): SO_RCVBUF beyond the system's limit, with the right CAP_NET_ADMIN
 
 
@@ -137,6 +142,10 @@ class PgmPort(DatagramPort):
         self._port = 0 if self._raw else where.port
         self._index = place.index
         self._group = self._target(str(where.group))
+        self._segments = not self._raw and sys.platform == "linux"
+        self._room = socket.CMSG_SPACE(4) if self._segments else 0
+        self._left: list[bytes] = []  # what has come with the last datagram, the next one last
+        self._host = ""
 
     def _target(self, host: str) -> tuple[Any, ...]:
         return (host, self._port, 0, self._index) if self._socket.family == socket.AF_INET6 else (host, self._port)
@@ -154,9 +163,43 @@ class PgmPort(DatagramPort):
             return False
         return True
 
+    def send_some_now(self, datagrams: Sequence[tuple[bytes, str]], start: int) -> int:
+        """Sends those to the group that are of one size, and a last shorter one, in one call where the system can."""
+        data, to = datagrams[start]
+        size = len(data)
+        parts = [data]
+        if self._segments and not to:
+            most = min(_MOST_SEGMENTS, _MOST_BYTES // size)
+            for part, elsewhere in islice(datagrams, start + 1, start + most):
+                if elsewhere or len(part) > size:
+                    break
+                parts.append(part)
+                if len(part) < size:
+                    break
+        if len(parts) == 1:
+            return int(self.send_now(data, to))
+        try:
+            self._socket.sendmsg(parts, [(socket.IPPROTO_UDP, _SEGMENT, struct.pack("=H", size))], 0, self._group)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            # An old system, an interface that cannot (EIO), or datagrams that it would have to take apart (EINVAL).
+            if exc.errno not in (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EMSGSIZE):
+                raise
+            self._segments = False
+            return int(self.send_now(data, to))
+        return len(parts)
+
     def receive_now(self, max_size: int) -> tuple[bytes, str] | None:
         """The next datagram, from PGM's header on, and the host it came from; None if there is none now."""
+        if self._left:
+            return self._left.pop(), self._host
         try:
+            if self._room:
+                data, ancillary, _, name = self._socket.recvmsg(max_size, self._room)
+                if ancillary:
+                    return self._taken_apart(data, int.from_bytes(ancillary[0][2], sys.byteorder), name[0])
+                return data, name[0]
             data, name = self._socket.recvfrom(max_size)
         except BlockingIOError:
             return None
@@ -164,12 +207,21 @@ class PgmPort(DatagramPort):
             data = data[4 * (data[0] & 15) :]
         return data, name[0]
 
+    def _taken_apart(self, data: bytes, size: int, host: str) -> tuple[bytes, str]:
+        """The first of the datagrams that came as one; the others are next."""
+        self._left = [data[at : at + size] for at in range(size, len(data), size)][::-1]
+        self._host = host
+        return data[:size], host
+
     async def wait_sendable(self) -> None:
         """Waits until the system has room for a datagram."""
         await self._wait(wait_writable)
 
     async def wait_receivable(self) -> None:
         """Waits until there is a datagram."""
+        if self._left:
+            await checkpoint()
+            return
         await self._wait(wait_readable)
 
     async def _wait(self, wait: Any) -> None:
@@ -216,12 +268,14 @@ def _prepare_to_receive(sock: socket.socket, where: PgmAddress, place: Place, se
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if sys.platform == "linux":
             sock.setsockopt(socket.IPPROTO_IPV6, MULTICAST_ALL_IPV6, 0)
+            _gather(sock)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, place.index)
         sock.bind((str(where.group), where.port, 0, place.index))
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack("@I", place.index))
         return
     if sys.platform == "linux":
         sock.setsockopt(socket.IPPROTO_IP, MULTICAST_ALL, 0)
+        _gather(sock)
     own = socket.inet_aton(place.host)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, own)
     sock.bind((str(where.group), where.port))
@@ -233,6 +287,13 @@ def _share(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "SO_REUSEPORT") and sock.type == socket.SOCK_DGRAM:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _gather(sock: socket.socket) -> None:
+    """Datagrams of one size that come together are read together, where the system can: it saves most of what they cost."""
+    if sock.type == socket.SOCK_DGRAM:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_UDP, _GRO, 1)
 
 
 def _enlarge(sock: socket.socket, size: int) -> None:
