@@ -144,7 +144,7 @@ def capture(tmp_path: Path) -> Iterator[Callable[[Machine, int], Capture]]:
 
     def begin(machine: Machine, port: int) -> Capture:
         path = tmp_path / f"{len(captures)}.pcap"
-        command = [*machine.prefix, "tcpdump", "-Z", "root", "-B", "16384", "-n", "-i", "veth", "-w", str(path)]
+        command = [*machine.prefix, "tcpdump", "-Z", "root", "-U", "-B", "16384", "-n", "-i", "veth", "-w", str(path)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         captures.append(Capture(process, path, port))
         assert process.stderr is not None

@@ -31,7 +31,7 @@ def test_on_one_machine(alone: Machine, start: StartPeer, scheme, publisher, sub
 
 @SCHEMES
 @PAIRINGS
-@pytest.mark.parametrize(("version", "percent"), [(4, 0), (4, 20)])
+@pytest.mark.parametrize(("version", "percent"), [(4, 0), (4, 20), (6, 0), (6, 20)])
 def test_between_machines(
     lan: Lan,
     start: StartPeer,
