@@ -78,7 +78,7 @@ class Peer:
     def die(self) -> None:
         """It is killed, and says nothing at its end."""
         self.process.kill()
-        self.process.communicate()
+        print(self.process.communicate()[1])
 
 
 StartPeer = Callable[..., Peer]
@@ -86,7 +86,7 @@ StartPeer = Callable[..., Peer]
 
 @pytest.fixture
 def start() -> Iterator[StartPeer]:
-    """Starts a peer: ``start(machine, "zmq", "PUB", "epgm://...", rate=20000)``."""
+    """Starts a peer: ``start(machine, "zmq", "Pub", "epgm://...", rate=20000)``."""
     peers: list[Peer] = []
 
     def start(machine: Machine, implementation: str, kind: str, endpoint: str, /, **options: object) -> Peer:

@@ -1,4 +1,4 @@
-"""A publisher or a subscriber over multicast: ``python peer.py zmq|trimq KIND ENDPOINT OPTIONS``; KIND is PUB, XSUB, ...
+"""A publisher or a subscriber over multicast: ``python peer.py zmq|trimq KIND ENDPOINT OPTIONS``; KIND is Pub, XSub, ...
 
 Debian's Python runs it for libzmq, for its libzmq has OpenPGM. OPTIONS is a dict in JSON: ``name``, that of the publisher,
 and the rest is the socket's, as trimq calls it.
@@ -63,14 +63,14 @@ def zmq_main(kind: str, endpoint: str, name: bytes, options: dict[str, Any]) -> 
     import zmq
 
     context = zmq.Context()
-    socket = context.socket(getattr(zmq, kind))
+    socket = context.socket(getattr(zmq, kind.upper()))
     socket.rate, socket.recovery_ivl = options.pop("rate"), int(1000 * options.pop("recovery_interval"))
     socket.sndhwm = socket.rcvhwm = 0
-    if kind.endswith("SUB"):
-        if kind == "SUB":
+    if kind.endswith("Sub"):
+        if kind == "Sub":
             socket.subscribe(b"")
         socket.connect(endpoint)
-        if kind == "XSUB":
+        if kind == "XSub":
             socket.send(b"\x01")
         threading.Thread(target=lambda: (sys.stdin.readline(), os._exit(0))).start()
         judge = Judge()
@@ -93,8 +93,8 @@ async def trimq_main(kind: str, endpoint: str, name: bytes, options: dict[str, A
     import trimq
 
     async with trimq.open_context() as context:
-        if kind.endswith("SUB"):
-            sub: Any = context.socket(getattr(trimq, kind.capitalize()), receive_hwm=math.inf, **options)
+        if kind.endswith("Sub"):
+            sub: Any = context.socket(getattr(trimq, kind), receive_hwm=math.inf, **options)
             async with trio.open_nursery() as nursery:
 
                 async def losses() -> None:
@@ -110,14 +110,14 @@ async def trimq_main(kind: str, endpoint: str, name: bytes, options: dict[str, A
                 async with sub.events() as events:
                     nursery.start_soon(losses)
                     nursery.start_soon(hear)
-                    await (sub.send(b"\x01") if kind == "XSUB" else trio.lowlevel.checkpoint())
-                    if kind == "SUB":
+                    await (sub.send(b"\x01") if kind == "XSub" else trio.lowlevel.checkpoint())
+                    if kind == "Sub":
                         sub.subscribe(b"")
                     sub.connect(endpoint)
                     await trio.to_thread.run_sync(sys.stdin.readline)
                     nursery.cancel_scope.cancel()
             return
-        pub: Any = context.socket(getattr(trimq, kind.capitalize()), send_hwm=math.inf, **options)
+        pub: Any = context.socket(getattr(trimq, kind), send_hwm=math.inf, **options)
         pub.bind(endpoint)
         go = trio.Event()
         async with trio.open_nursery() as nursery:

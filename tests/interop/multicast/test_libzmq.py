@@ -16,7 +16,7 @@ PAIRINGS = pytest.mark.parametrize(("publisher", "subscriber"), [("trimq", "zmq"
 
 @SCHEMES
 @PAIRINGS
-@pytest.mark.parametrize("kinds", [("PUB", "SUB")], ids=" ".join)
+@pytest.mark.parametrize("kinds", [("Pub", "Sub"), ("XPub", "XSub")], ids=" ".join)
 def test_on_one_machine(alone: Machine, start: StartPeer, scheme, publisher, subscriber, kinds) -> None:
     """Over 127.0.0.1 all messages come, whole and in order, from 1 byte to 1 MB."""
     endpoint = f"{scheme}://127.0.0.1;239.192.7.1:5571"
@@ -51,9 +51,9 @@ def test_between_machines(
     seen = capture(lan[1], port)
     options = {"trimq": {"ipv6": version == 6}, "zmq": {}}
     sub = start(
-        lan[1], subscriber, "SUB", f"{scheme}://{lan[1].address(version)};{group}:{port}", **options[subscriber]
+        lan[1], subscriber, "Sub", f"{scheme}://{lan[1].address(version)};{group}:{port}", **options[subscriber]
     )
-    pub = start(lan[0], publisher, "PUB", f"{scheme}://{lan[0].address(version)};{group}:{port}", **options[publisher])
+    pub = start(lan[0], publisher, "Pub", f"{scheme}://{lan[0].address(version)};{group}:{port}", **options[publisher])
     sub.wait_for("heard a")
     pub.go()
     sub.wait_for("whole a")
