@@ -86,12 +86,17 @@ StartPeer = Callable[..., Peer]
 
 @pytest.fixture
 def start() -> Iterator[StartPeer]:
-    """Starts a peer: ``start(machine, "zmq", "Pub", "epgm://...", rate=20000)``."""
+    """Starts a peer: ``start(machine, "zmq", "Pub", "epgm://...", rate=20000)``
+
+    Words after the endpoint come before its command.
+    """
     peers: list[Peer] = []
 
-    def start(machine: Machine, implementation: str, kind: str, endpoint: str, /, **options: object) -> Peer:
+    def start(
+        machine: Machine, implementation: str, kind: str, endpoint: str, /, *before: str, **options: object
+    ) -> Peer:
         driver = [PYTHONS[implementation], str(HERE / "peer.py"), implementation, kind, endpoint]
-        peers.append(Peer([*machine.prefix, *driver, json.dumps(options)]))
+        peers.append(Peer([*machine.prefix, *before, *driver, json.dumps(options)]))
         return peers[-1]
 
     yield start

@@ -24,8 +24,8 @@ LOSS = """
 table netdev trimq {{
   chain lose {{
     type filter hook ingress device "veth" priority 0;
-    ip protocol {{ udp, 113 }} numgen random mod 100 < {percent} drop
-    ip6 nexthdr {{ udp, 113 }} numgen random mod 100 < {percent} drop
+    ip protocol {{ udp, 113 }} {some} drop
+    ip6 nexthdr {{ udp, 113 }} {some} drop
   }}
 }}
 """
@@ -62,7 +62,8 @@ class Machine:
 
     def lose(self, percent: int) -> None:
         """From now on so many of a hundred packets that come in are lost, of PGM and of UDP."""
-        self.run("nft", "-f", "-", stdin=LOSS.format(percent=percent))
+        some = f"numgen random mod 100 < {percent}" if percent < 100 else ""
+        self.run("nft", "-f", "-", stdin=LOSS.format(some=some))
 
     def lose_nothing(self) -> None:
         """From now on all comes in again."""

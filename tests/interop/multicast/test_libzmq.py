@@ -24,14 +24,14 @@ def test_on_one_machine(alone: Machine, start: StartPeer, scheme, publisher, sub
     pub = start(alone, publisher, kinds[0], endpoint)
     sub.wait_for("heard a")
     pub.go()
-    sub.wait_for("whole a")
+    sub.wait_for("whole a 1")
     pub.leave()
     sub.leave()
 
 
 @SCHEMES
 @PAIRINGS
-@pytest.mark.parametrize(("version", "percent"), [(4, 0), (4, 20), (6, 0), (6, 20)])
+@pytest.mark.parametrize(("version", "percent"), [(4, 0), (4, 20), (6, 20)])
 def test_between_machines(
     lan: Lan,
     start: StartPeer,
@@ -56,7 +56,7 @@ def test_between_machines(
     pub = start(lan[0], publisher, "Pub", f"{scheme}://{lan[0].address(version)};{group}:{port}", **options[publisher])
     sub.wait_for("heard a")
     pub.go()
-    sub.wait_for("whole a")
+    sub.wait_for("whole a 1")
     pub.leave()
     sub.leave()
     types = seen.types()
