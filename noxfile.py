@@ -109,11 +109,11 @@ def multicast(session: nox.Session) -> None:
     Where that cannot be had, the session is skipped and says why. In continuous integration (CI=true or TRIMQ_CI=1) it
     then fails, unless TRIMQ_MULTICAST_OPTIONAL=1 is set.
     """
-    install(session, "test")
+    install(session, "test", "multicast")
     why = str(session.run("python", "tests/interop/multicast/network.py", silent=True)).strip()
     if why:
         leave(session, f"no multicast here: {why}", "TRIMQ_MULTICAST_OPTIONAL")
-    session.run(f"{session.bin}/pytest", "tests/interop/multicast", *session.posargs)
+    session.run(f"{session.bin}/pytest", "--numprocesses=3", "tests/interop/multicast", *session.posargs)
 
 
 @nox.session
