@@ -235,8 +235,8 @@ def boot(guest: str, folder: Path, wanted: Sequence[str]) -> int:
             print(f"{guest}: still not done after {PATIENCE} s", log_text, sep="\n", file=sys.stderr)
             return TOO_LONG
         print(log_text, file=sys.stderr)
-        said = [line.strip() for line in log_text.splitlines() if line.strip()] or ["it said nothing"]
-        raise NoGuest(f"{guest} did not boot, or died: {said[-1]}")
+        said = [line.strip() for line in log_text.partition("Kernel panic")[0].splitlines() if line.strip()]
+        raise NoGuest(f"{guest} did not boot, or died: {said[-1] if said else 'it said nothing'}")
 
 
 def check_machine() -> None:
@@ -260,6 +260,8 @@ def main(folder: Path, wanted: Sequence[str]) -> int:
     verdict = folder / "cannot-boot"
     verdict.unlink(missing_ok=True)
     chosen = os.environ.get("TRIMQ_GUEST_KERNEL")
+    if chosen not in (None, *GUESTS):
+        sys.exit(f"TRIMQ_GUEST_KERNEL is {' or '.join(GUESTS)}, or not set, and not {chosen!r}")
     reasons: list[str] = []
     try:
         check_machine()

@@ -113,7 +113,7 @@ async def test_round_robin_without_the_dead(pool: Pool, peer: Peer, over_tipc: F
 # Cancelled
 
 
-@each_transport
+@pytest.mark.parametrize("transport", ["vmci", "tipc"])
 @pytest.mark.parametrize("name", NAMES)
 async def test_cancelled_on_both_sides(name: str, transport: str, fresh: Fresh) -> None:
     """Promise 1: under random deadlines on both sides nothing is lost, and nothing comes twice or out of order."""
