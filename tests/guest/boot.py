@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 300  # seconds for boot and command
+PATIENCE = 480  # seconds for boot and command
 TOO_LONG, NO_GUEST = 124, 125
 MEMORY = 768  # MB
 INHERITED = ("CI", "PYTEST_", "PYTHON", "TRIMQ_")  # what the names of variables begin with that the command gets, too
