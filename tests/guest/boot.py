@@ -146,8 +146,10 @@ def uml(folder: Path, made: Path) -> tuple[dict[str, str], list[str]]:
 def qemu(folder: Path, made: Path) -> tuple[dict[str, str], list[str]]:
     """Debian's kernel in emulation, over 9p."""
     need(qemu_system_x86_64="qemu-system-x86", cpio="cpio", busybox="busybox-static")
-    [package] = re.findall(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))  # today's
-    kernel = unpack(package, folder)
+    today = re.search(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))
+    if today is None:
+        raise NoGuest("apt-cache does not know which kernel linux-image-amd64 is")
+    kernel = unpack(today[1], folder)
     [modules] = (kernel / "lib/modules").iterdir()
     if not (modules / "modules.dep").exists():
         run(["depmod", "-b", str(kernel), modules.name])
