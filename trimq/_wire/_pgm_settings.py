@@ -13,6 +13,7 @@ __all__ = [
     "EXPIRY",
     "HEARTBEATS",
     "HEARTBEATS_OF_REPAIR",
+    "LATENESS",
     "LOSSY",
     "QUIET",
     "QUIET_AFTER_LOSS",
@@ -55,6 +56,9 @@ QUIET = 0.3
 
 QUIET_AFTER_LOSS = 1.5
 """The same where a packet was asked for no longer ago than `LOSSY`: time for six NAKs, all but the last of them lost."""
+
+LATENESS = 0.01
+"""Seconds by which a timer may be late without loss of rate, on a machine with other things to do."""
 
 LOSSY = 5.0
 """Seconds after a NAK in which the network counts as one that loses packets."""

@@ -17,6 +17,7 @@ from ._pgm_settings import (
     ELIMINATION,
     HEARTBEATS,
     HEARTBEATS_OF_REPAIR,
+    LATENESS,
     LOSSY,
     QUIET,
     QUIET_AFTER_LOSS,
@@ -164,7 +165,9 @@ class PgmSource:
         They count as sent: one that the system does not take is lost like any other, and repaired like any other.
         All but the last of the data packets in a row are of the same size while more is waiting.
         """
-        self._tokens = min(self._burst, self._tokens + (now - self._now) * self._rate)
+        # A timer that is late, where something waits, does not make it slower; a pause does not make it much faster.
+        most_tokens = max(self._burst, LATENESS * self._rate) if self._packer.waiting or self._repair else self._burst
+        self._tokens = min(most_tokens, self._tokens + (now - self._now) * self._rate)
         self._now = now
         out: list[bytes] = []
         if self.finished:
