@@ -309,6 +309,40 @@ def test_repairs_and_data_share_the_rate() -> None:
     assert kinds[:48] == ([pgm.RDATA] * 7 + [pgm.ODATA]) * 5 + [pgm.RDATA] * 5 + [pgm.ODATA] * 3
 
 
+def flow(made: PgmSource, begin: float, seconds: float) -> float:
+    """How much of its rate a source uses for data, while there is always more to send."""
+    now, sent = begin, 0
+    while now < begin + seconds:
+        while made.room > 0:
+            made.send([bytes(1024)] * 16, now)
+        sent += sum(28 + len(packet) for packet in made.poll(now) if kind(packet) == pgm.ODATA)
+        now = max(made.deadline, now + 1e-4)
+    return sent / (seconds * 20_000 * 125)
+
+
+def test_somebody_is_overrun() -> None:
+    """A NAK for 32 in a row or more: less is sent, down to an eighth; when that is over the rate is soon what it was."""
+    made = source(rate=20_000, recovery_interval=5.0)
+    flow(made, 0.0, 2.0)
+    lost_by_chance = nak(*range(100, 131), *range(140, 160))
+    made.receive_untrusted(lost_by_chance, HOST, 2.0)
+    flow(made, 2.0, 1.0)
+    assert flow(made, 3.0, 1.0) == pytest.approx(1.0, abs=0.05)
+    made.receive_untrusted(nak(*range(100, 132)), HOST, 4.0)
+    for _ in range(9):  # many that are overrun at once count as one
+        made.receive_untrusted(nak(*range(200, 260)), HOST, 4.0)
+    made.poll(4.0)
+    assert flow(made, 4.0, 0.1) < 0.75
+    assert flow(made, 5.0, 1.0) == pytest.approx(1.0, abs=0.05)
+    for tenth in range(20):
+        made.receive_untrusted(nak(*range(400, 432)), HOST, 6.0 + tenth / 10)
+        made.poll(6.0 + tenth / 10)
+    flow(made, 8.0, 0.09)
+    assert 0.1 < flow(made, 8.09, 0.1) < 0.3
+    flow(made, 8.2, 2.0)
+    assert flow(made, 10.2, 1.0) == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_storm_of_naks() -> None:
     """Nothing grows with it: each packet is repaired once, and confirmed once, whoever asks how often."""
     made = source(rate=1000)

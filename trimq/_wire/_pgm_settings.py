@@ -15,6 +15,11 @@ __all__ = [
     "HEARTBEATS_OF_REPAIR",
     "LATENESS",
     "LOSSY",
+    "OVERRUN",
+    "PACE_DOWN",
+    "PACE_INTERVAL",
+    "PACE_LEAST",
+    "PACE_UP",
     "QUIET",
     "QUIET_AFTER_LOSS",
     "REPEAT",
@@ -51,6 +56,12 @@ TRIES = 50
 ELIMINATION = 0.01
 """Seconds after a repair in which a NAK for the same packet means nothing: it was on its way already."""
 
+OVERRUN = 32
+"""A NAK for so many packets in a row tells of a receiver that cannot follow: a network loses one here and one there."""
+
+PACE_DOWN, PACE_UP, PACE_LEAST, PACE_INTERVAL = 0.7, 0.05, 0.125, 0.1
+"""What a sender makes of its rate then: so much of it; so much more with each interval (seconds), up to all of it again."""
+
 QUIET = 0.3
 """Seconds without a NAK until a sender that has closed may go: time for a NAK, and for another if that is lost."""
 
@@ -78,7 +89,7 @@ class PgmSettings:
       group: the multicast address, its 4 or 16 bytes.
       port: the data-destination port (over UDP, the UDP port as well).
       udp: whether PGM is carried in UDP (epgm) or in IP itself (pgm).
-      rate: kbit/s (ZMQ_RATE).
+      rate: kbit/s at most (ZMQ_RATE).
       recovery_interval: seconds (ZMQ_RECOVERY_IVL).
       max_tpdu: the most bytes in a datagram, the headers of IP and UDP included (ZMQ_MULTICAST_MAXTPDU).
 

@@ -19,6 +19,11 @@ from ._pgm_settings import (
     HEARTBEATS_OF_REPAIR,
     LATENESS,
     LOSSY,
+    OVERRUN,
+    PACE_DOWN,
+    PACE_INTERVAL,
+    PACE_LEAST,
+    PACE_UP,
     QUIET,
     QUIET_AFTER_LOSS,
     SPMR_WAIT,
@@ -53,6 +58,9 @@ class SourceStatistics:
 class PgmSource:
     """A sender of one session. All of its packets go to the group.
 
+    It sends data and repairs at the settings' rate; at less for a while, down to an eighth, after a NAK that tells of a
+    receiver that was overrun (libzmq has no such thing: there the repairs overrun it again).
+
     Use: ``send`` messages while ``room`` is positive; give ``receive_untrusted`` each datagram that came; after each of
     these, and at ``deadline``, send what ``poll`` returns, until it returns less than ``most``. At the end: ``close``, and
     go on until ``finished`` or for as long as one likes to wait.
@@ -84,6 +92,8 @@ class PgmSource:
         self._rate = settings.bytes_per_second
         self._burst = settings.burst
         self._tokens = self._burst
+        self._pace = 1.0  # of the rate
+        self._paced_at = now
         self._now = now
         # SPMs
         self._spms = SPMS  # how many are to be sent now
@@ -146,6 +156,8 @@ class PgmSource:
         self._asked_at = now
         if self._fin:
             self._quiet_at = now + QUIET_AFTER_LOSS
+        if len(sqns) >= OVERRUN and (sqns[OVERRUN - 1] - sqns[0]) & _WRAP == OVERRUN - 1:
+            self._slow_down(now)
         trail = self._next - len(self._window)
         for wrapped in sqns:
             sqn = self._next - 1 - ((self._next - 1 - wrapped) & _WRAP)
@@ -155,6 +167,12 @@ class PgmSource:
             elif now >= self._repaired.get(sqn, -math.inf) + ELIMINATION:
                 self._confirm[sqn] = None
                 self._repair[sqn] = None
+
+    def _slow_down(self, now: float) -> None:
+        """Somebody is overrun: it gets less at a time, or the repairs would be too much for it, too."""
+        if now >= self._paced_at + PACE_INTERVAL or self._pace == 1.0:
+            self._paced_at = now
+            self._pace = max(PACE_LEAST, self._pace * PACE_DOWN)
 
     def _want_spm(self, now: float) -> None:
         self._spm_wanted = max(now, self._spm_sent + SPMR_WAIT)
@@ -167,8 +185,11 @@ class PgmSource:
         """
         # A timer that is late, where something waits, does not make it slower; a pause does not make it much faster.
         most_tokens = max(self._burst, LATENESS * self._rate) if self._packer.waiting or self._repair else self._burst
-        self._tokens = min(most_tokens, self._tokens + (now - self._now) * self._rate)
+        self._tokens = min(most_tokens, self._tokens + (now - self._now) * self._rate * self._pace)
         self._now = now
+        if self._pace < 1.0 and now >= self._paced_at + PACE_INTERVAL:
+            self._pace = min(1.0, self._pace + PACE_UP * (now - self._paced_at) / PACE_INTERVAL)
+            self._paced_at = now
         out: list[bytes] = []
         if self.finished:
             return out
@@ -273,7 +294,7 @@ class PgmSource:
         if self._fin and self._quiet_at > self._now:
             due = min(due, self._quiet_at)
         if self._repair or self._packer.waiting:
-            due = min(due, self._now + max(0.0, self._wanted() - self._tokens) / self._rate)
+            due = min(due, self._now + max(0.0, self._wanted() - self._tokens) / (self._rate * self._pace))
         return due
 
     def close(self, now: float, *, discard: bool = False) -> None:
