@@ -299,7 +299,7 @@ async def test_several_endpoints_and_publishers(autojump_clock: MockClock) -> No
 
 
 async def test_subscriptions_are_the_subscribers_own(autojump_clock: MockClock) -> None:
-    """Nothing goes to the publisher; a Sub takes what it wants, from when it says so; an XSub gets all, and sends nowhere."""
+    """Nothing goes to the publisher; a Sub takes what it wants, from when it says so; an XSub gets all, sends nowhere."""
     network = MemoryMulticast()
     async with trimq.open_context(transports=[network], linger=0) as context:
         xpub, sub, xsub = context.socket(trimq.XPub), context.socket(trimq.Sub), context.socket(trimq.XSub)
