@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import threading
-import time
 
 SIZES = [1, 2, 3, 100, 253, 254, 255, 256, 257, 1000, *range(1410, 1440), 1500, 2850, 2860, 5000, 65535, 65536, 100000]
 OPTIONS = json.loads(os.environ.get("OPTIONS", "{}"))
@@ -19,9 +18,7 @@ BIG = OPTIONS.get("big", 1000000)
 
 def expected():
     """All messages, in order, each of its own content."""
-    number = 0
-    for size in [*SIZES, *[10] * 200, BIG, *[1000] * 50, *SIZES]:
-        number += 1
+    for number, size in enumerate([*SIZES, *[10] * 200, BIG, *[1000] * 50, *SIZES], 1):
         mark = b"%d:" % number
         body = (mark * (size // len(mark) + 1))[:size]
         if number % 5 == 0:
@@ -48,8 +45,8 @@ class Judge:
             return False
         right = next(self.left)
         if message != right:
-            sizes = [len(part) for part in message], [len(part) for part in right]
-            print("wrong: message %d has sizes %s, not %s" % (self.count, *sizes), flush=True)
+            sizes, wanted = [len(part) for part in message], [len(part) for part in right]
+            print(f"wrong: message {self.count} has sizes {sizes}, not {wanted}", flush=True)
             return True
         self.count += 1
         if right == [b"end"]:
