@@ -39,11 +39,11 @@ def test_messages_go_to_the_group() -> None:
     """send, poll, receive_untrusted, take: each message once, in order; a sender receives none."""
     sending, receiving = both()
     sending.send([b"one", [b"two", b"parts"]], 0.0)
-    assert sending.pending
+    before = sending.pending
     for data, to in sending.poll(0.0):
         assert to == ""
         receiving.receive_untrusted(data, HOST, 0.0)
-    assert not sending.pending
+    assert (before, sending.pending) == (True, False)
     assert receiving.take() == [b"one", [b"two", b"parts"]]
     assert not receiving.take()
     assert not sending.take()
