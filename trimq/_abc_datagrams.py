@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from ._abc import Transport
+from ._errors import ProtocolError
 from ._message import Item
 from ._options import Settings
 
@@ -73,6 +74,16 @@ class DatagramSession(ABC):
         Raises:
           ProtocolError: it is malformed. Nothing else.
         """
+
+    def receive_run_untrusted(self, run: Sequence[bytes], sender: str, now: float) -> Sequence[ProtocolError]:
+        """Takes datagrams that came together from one sender, as `receive_untrusted` does; returns what was malformed."""
+        errors: list[ProtocolError] = []
+        for data in run:
+            try:
+                self.receive_untrusted(data, sender, now)
+            except ProtocolError as error:
+                errors.append(error)
+        return errors
 
     @abstractmethod
     def poll(self, now: float) -> Sequence[tuple[bytes, str]]:
@@ -140,6 +151,18 @@ class DatagramPort(ABC):
         Raises:
           OSError: the system reports something; the next datagram may come.
         """
+
+    def receive_some_now(self, max_size: int) -> tuple[Sequence[bytes], str] | None:
+        """Datagrams that one call of the system gives, and the one who sent them all; None if there are none now.
+
+        Args:
+          max_size: as of `receive_now`.
+
+        Raises:
+          OSError: the system reports something; the next datagram may come.
+        """
+        received = self.receive_now(max_size)
+        return None if received is None else ((received[0],), received[1])
 
     @abstractmethod
     async def wait_sendable(self) -> None:

@@ -20,7 +20,7 @@ from ._abc import PeerInfo, Transport
 from ._abc_datagrams import DatagramPort, DatagramSession, MulticastTransport
 from ._back_off import BackOff
 from ._endpoint import Endpoint, EndpointState
-from ._errors import IncompatibleProtocol, ProtocolError
+from ._errors import IncompatibleProtocol
 from ._limits import item_size
 from ._monitor import BindFailed, ConnectFailed, ConnectRetried, GaveUp, Listening
 from ._options import Settings
@@ -274,22 +274,21 @@ class DatagramConnector:
         """Takes datagrams from the port; returns whether there may be more, and room for them."""
         session, inbox = self._session, self._remote.inbox
         now = trio.current_time()
-        more = False
-        for _ in range(_BATCH):
+        more, count = False, 0
+        while count < _BATCH:
             try:
-                received = port.receive_now(session.max_size)
+                received = port.receive_some_now(session.max_size)
             except OSError as error:
                 if error.errno not in _HEARSAY:
                     logger.debug("%s: the system reports: %s", self._endpoint, describe(error))
                 break
             if received is None:
                 break
-            data, sender = received
-            inbox.bytes += len(data)
-            try:
-                session.receive_untrusted(data, sender, now)
-            except ProtocolError as error:
-                logger.debug("%s: dropped: %s", self._endpoint, error)
+            run, sender = received
+            count += len(run)
+            inbox.bytes += sum(map(len, run))
+            for fault in session.receive_run_untrusted(run, sender, now):
+                logger.debug("%s: dropped: %s", self._endpoint, fault)
                 self._remote.drop()
         else:
             more = session.deadline >= self._rests_until

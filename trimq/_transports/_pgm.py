@@ -195,26 +195,27 @@ class PgmPort(DatagramPort):
 
     def receive_now(self, max_size: int) -> tuple[bytes, str] | None:
         """The next datagram, from PGM's header on, and the host it came from; None if there is none now."""
-        if self._left:
-            return self._left.pop(), self._host
+        if not self._left:
+            received = self.receive_some_now(max_size)
+            if received is None:
+                return None
+            self._left = received[0][::-1]
+            self._host = received[1]
+        return self._left.pop(), self._host
+
+    def receive_some_now(self, max_size: int) -> tuple[list[bytes], str] | None:
+        """Datagrams that came as one, from PGM's header on, and the host they came from; None if there are none now."""
         try:
-            if self._room:
-                data, ancillary, _, name = self._socket.recvmsg(max_size, self._room)
-                if ancillary:
-                    return self._taken_apart(data, int.from_bytes(ancillary[0][2], sys.byteorder), name[0])
-                return data, name[0]
-            data, name = self._socket.recvfrom(max_size)
+            if not self._room:
+                data, name = self._socket.recvfrom(max_size)
+                return [data[4 * (data[0] & 15) :] if self._headed else data], name[0]
+            data, ancillary, _, name = self._socket.recvmsg(max_size, self._room)
         except BlockingIOError:
             return None
-        if self._headed:
-            data = data[4 * (data[0] & 15) :]
-        return data, name[0]
-
-    def _taken_apart(self, data: bytes, size: int, host: str) -> tuple[bytes, str]:
-        """The first of the datagrams that came as one; the others are next."""
-        self._left = [data[at : at + size] for at in range(size, len(data), size)][::-1]
-        self._host = host
-        return data[:size], host
+        if not ancillary:
+            return [data], name[0]
+        size = int.from_bytes(ancillary[0][2], sys.byteorder)
+        return [data[at : at + size] for at in range(0, len(data), size)], name[0]
 
     async def wait_sendable(self) -> None:
         """Waits until the system has room for a datagram."""
@@ -224,8 +225,8 @@ class PgmPort(DatagramPort):
         """Waits until there is a datagram."""
         if self._left:
             await checkpoint()
-            return
-        await self._wait(wait_readable)
+        else:
+            await self._wait(wait_readable)
 
     async def _wait(self, wait: Any) -> None:
         if self._socket.fileno() < 0:

@@ -16,6 +16,7 @@ from .._errors import ProtocolError
 __all__ = [
     "ACK",
     "DATA",
+    "DATA_HEADER",
     "MOST_LISTED",
     "NAK",
     "NCF",
@@ -36,6 +37,7 @@ __all__ = [
     "control_untrusted",
     "data",
     "data_untrusted",
+    "remainder",
     "request",
     "spm",
     "spmr",
@@ -71,7 +73,7 @@ _MOST_OPTIONS = 16
 _LENGTHS = {_LENGTH: (4,), _FRAGMENT: (16,), _JOIN: (8,), _PARITY_PRM: (8,), _SYN: (4,), _FIN: (4,), _RST: (4,)}
 
 _HEADER = Struct(">HHBBH6sH")
-_DATA = Struct(">HHBBH6sHII")
+DATA_HEADER: Final = Struct(">HHBBH6sHII")
 _SQNS = Struct(">II")
 _SPM = Struct(">III")
 _NLA = Struct(">HH")
@@ -139,7 +141,8 @@ Packet: TypeAlias = "Heartbeat | Request | None"
 _FOLDS = tuple((bits, (1 << bits) - 1) for bits in (5824, 2912, 1456))
 
 
-def _sum(octets: bytes) -> int:
+def remainder(octets: bytes) -> int:
+    """What a checksum is made of: 0 for a packet whose checksum is right."""
     total = int.from_bytes(octets, "big")
     if len(octets) > 256:
         for bits, mask in _FOLDS:
@@ -162,7 +165,7 @@ def check_untrusted(packet: bytes) -> Header:
     _, _, kind, flags, checksum, _, length = header
     if checksum:
         # A padding byte, where the length is odd, is a shift by 8: 65535 divides a number where it divides the shifted one.
-        if _sum(packet):
+        if remainder(packet):
             raise ProtocolError("a PGM packet whose checksum is wrong")
     elif kind in DATA:
         raise ProtocolError("a PGM data packet without checksum")
@@ -290,7 +293,7 @@ def _options_untrusted(packet: bytes, start: int) -> tuple[Options, int]:
 
 def _finished(packet: bytes) -> bytes:
     """With its checksum."""
-    total = _sum(packet)  # all but data have an even length
+    total = remainder(packet)  # all but data have an even length
     return packet[:6] + (65535 - total).to_bytes(2, "big") + packet[8:]
 
 
@@ -300,8 +303,8 @@ def data(kind: int, gsi: bytes, ports: tuple[int, int], sqn: int, trail: int, co
     source, destination = ports
     # All begin at an even place, and so their sums can be added.
     total = source + destination + (kind << 8) + int.from_bytes(gsi, "big") + size + sqn + trail
-    total += _sum(content) << 8 if size & 1 else _sum(content)
-    return _DATA.pack(source, destination, kind, 0, 65535 - total % 65535, gsi, size, sqn, trail) + content
+    total += remainder(content) << 8 if size & 1 else remainder(content)
+    return DATA_HEADER.pack(source, destination, kind, 0, 65535 - total % 65535, gsi, size, sqn, trail) + content
 
 
 def spm(gsi: bytes, ports: tuple[int, int], heartbeat: Heartbeat) -> bytes:

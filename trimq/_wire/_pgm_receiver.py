@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
 from .._errors import ProtocolError
@@ -120,6 +120,35 @@ class PgmReceiver:
         except ProtocolError:
             self.statistics.malformed += 1
             raise
+
+    def receive_run_untrusted(self, run: Sequence[bytes], host: str, now: float) -> list[ProtocolError]:
+        """Takes packets that came together from one host, as `receive_untrusted` does; returns what was malformed."""
+        errors: list[ProtocolError] = []
+        port, take_apart, remainder = self._port, packets.DATA_HEADER.unpack_from, packets.remainder
+        window: Window | None = None
+        whose = (0, b"")
+        for packet in run:
+            if len(packet) > 25:
+                source, destination, kind, flags, checksum, gsi, size, sqn, _ = take_apart(packet)
+                if kind == ODATA and not flags and checksum and destination == port and size == len(packet) - 24:
+                    if window is None or (source, gsi) != whose:
+                        whose = (source, gsi)
+                        window = self._windows.get((source, gsi, host))
+                        if window is not None and not window.fresh:
+                            self._ready[window] = None
+                    if window is not None and sqn == window.expected and not remainder(packet):
+                        window.fresh.append(packet[24:])
+                        window.next += 1
+                        window.expected = window.next & _WRAP
+                        window.heard = now
+                        window.suspect = None
+                        continue
+            window = None
+            try:
+                self.receive_untrusted(packet, host, now)
+            except ProtocolError as error:
+                errors.append(error)
+        return errors
 
     def _receive_untrusted(self, packet: bytes, header: Header, host: str, now: float) -> None:
         source, destination, kind, flags, _, gsi, _ = header

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .._abc_datagrams import DatagramSession
+from .._errors import ProtocolError
 from .._message import Item
 from ._pgm_events import Delivered, Lost
 from ._pgm_receiver import PgmReceiver
@@ -102,6 +103,10 @@ class PgmReceiving(_PgmSession):
           ProtocolError: it is malformed.
         """
         self._receiver.receive_untrusted(data, sender, now)
+
+    def receive_run_untrusted(self, run: Sequence[bytes], sender: str, now: float) -> Sequence[ProtocolError]:
+        """Takes packets that came together; returns what was malformed."""
+        return self._receiver.receive_run_untrusted(run, sender, now)
 
     def poll(self, now: float) -> Sequence[tuple[bytes, str]]:
         """The packets to send now, to a sender or to the group."""

@@ -18,6 +18,7 @@ __all__ = ["Decoder1", "encode", "frame", "frame_header", "take_frame_untrusted"
 _LONG = 0xFF
 _MAX_SIZE = 2**63 - 1
 _HEADER, _LONG_HEADER = Struct(">BB"), Struct(">BQB")
+_LENGTH = Struct(">Q").unpack_from
 _FRAME_COST = 64  # bytes that a frame of an unfinished message takes beside its own
 
 
@@ -130,9 +131,19 @@ class Decoder1:
         data, place, size = self._data, 0, len(self._data)
         if size < self._needed:
             return out
+        most = self._limit + 1
         try:
             with memoryview(data) as view:  # so that a body is copied once
                 while len(out) < limit:
+                    # Those that are whole and single are by far the most common: without a call.
+                    length, begin = data[place] if place < size else 0, place + 1
+                    if length == _LONG and size - place > 9:
+                        length, begin = _LENGTH(data, begin)[0], place + 9
+                    stop = begin + length
+                    if 0 < length <= most and stop <= size and not self._frames and not data[begin] & 1:
+                        out.append(bytes(view[begin + 1 : stop]))
+                        place = stop
+                        continue
                     begin, stop = _bounds_untrusted(data, place, self._limit)
                     if stop > size:
                         self._needed = stop - place
