@@ -66,7 +66,7 @@ class Peer:
             self.said.append(line.strip())
 
     def go(self) -> None:
-        """A publisher says all that it has."""
+        """It does what it waits with: a publisher says all that it has."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
 

@@ -1,7 +1,8 @@
 """A publisher or a subscriber over multicast: ``python peer.py zmq|trimq KIND ENDPOINT OPTIONS``; KIND is Pub, XSub, ...
 
 Debian's Python runs it for libzmq, for its libzmq has OpenPGM. OPTIONS is a dict in JSON: ``name``, that of the publisher;
-``gaps``, whether a subscriber may miss messages; and the rest is the socket's, as trimq calls it.
+``gaps``, whether a subscriber may miss messages; ``late``, whether trimq's says ``ready`` and waits for a line, before it
+connects; and the rest is the socket's, as trimq calls it.
 
 A publisher says its name and b"hello" until a line comes on its standard input. Then, and at each line more, it says all
 that `expected` has; trimq's prints ``said`` when that is on its way. A subscriber prints ``heard NAME`` at the first that it
@@ -128,6 +129,9 @@ async def subscribe(context: Any, kind: str, endpoint: str, options: dict[str, A
     import trimq
 
     judge = Judge(gaps=options.pop("gaps", False))
+    if options.pop("late", False):
+        print("ready", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.readline)
     sub = context.socket(getattr(trimq, kind), receive_hwm=math.inf, **options)
 
     async def hear() -> None:

@@ -44,10 +44,12 @@ def test_a_subscriber_joins_midway(lan: Lan, start: StartPeer, scheme: str, publ
     first = start(lan[1], "trimq", "Sub", f"{scheme}://{lan[1].address()};{GROUP}")
     pub = start(lan[0], publisher, "Pub", f"{scheme}://{lan[0].address()};{GROUP}", rate=30000)
     first.wait_for("heard a")
+    second = start(lan[1], "trimq", "Sub", f"{scheme}://{lan[1].address()};{GROUP}", late=True)
+    second.wait_for("ready")
     for _ in range(3):
         pub.go()
     first.wait_for("half a")
-    second = start(lan[1], "trimq", "Sub", f"{scheme}://{lan[1].address()};{GROUP}")
+    second.go()
     second.wait_for("whole a 2")
     first.wait_for("whole a 3")
 
@@ -96,7 +98,7 @@ def test_what_is_lost_for_good(lan: Lan, start: StartPeer, scheme: str) -> None:
     sub.leave()
     losses = [[int(word) for word in line.split()[1:]] for line in sub.said if line.startswith("lost")]
     assert losses[-1][1] == sum(count for count, _ in losses)
-    assert losses[-1][1] > 1000
+    assert losses[-1][1] > 500
 
 
 def test_without_the_right_to_raw_sockets(alone: Machine, start: StartPeer) -> None:
