@@ -63,7 +63,7 @@ def test_settings_have_the_sockets_defaults() -> None:
     """What a connection takes along is, by default, what a new socket would say."""
     defaults = Settings()
     for name in Settings.__annotations__.keys() - {"libzmq", "identity"}:
-        owner = trimq.Socket if hasattr(trimq.Socket, name) else trimq.Radio  # those for multicast
+        owner = trimq.Socket if hasattr(trimq.Socket, name) else trimq.Pub  # those for multicast
         assert getattr(defaults, name) == getattr(owner, name).default, name
 
 
@@ -78,6 +78,7 @@ OTHERS: dict[str, Any] = {
     **dict.fromkeys(["send_buffer", "receive_buffer", "tcp_keepalive_count", "ipc_mode", "tos", "priority"], 7),
     **dict.fromkeys(["vmci_buffer_size", "vmci_buffer_min_size", "vmci_buffer_max_size"], 7),
     **dict.fromkeys(["busy_poll", "vmci_connect_timeout"], 7.0),
+    "multicast_maxtpdu": 700,
     "notify_peers": {"connect"},
 }
 

@@ -19,10 +19,10 @@ import trio
 from trio.lowlevel import RunVar, enable_ki_protection
 
 from ._abc import JoinTransport, StreamTransport, Transport
-from ._abc_datagrams import DatagramPort, DatagramTransport
+from ._abc_datagrams import DatagramPort, DatagramTransport, MulticastTransport
 from ._acceptor import Acceptor
 from ._address import check_scheme, split
-from ._datagrams import DatagramConnector, check_verb
+from ._datagrams import DatagramConnector, check_verb, open_multicast
 from ._dialer import Dialer
 from ._endpoint import Endpoint
 from ._errors import ProtocolNotSupported, StateError, alone, end_of, is_end_of, without
@@ -36,6 +36,7 @@ from ._sockets._socket import Socket
 from ._statistics import ContextStatistics, ContextTally
 from ._transports._inproc import InprocTransport
 from ._transports._ipc import IpcTransport
+from ._transports._pgm import PgmTransport
 from ._transports._tcp import TcpTransport
 from ._transports._tipc import TipcTransport
 from ._transports._udp import UdpTransport
@@ -81,6 +82,7 @@ def _own_transports() -> list[Transport]:
     return [
         *(TcpTransport(), IpcTransport(), InprocTransport(), UdpTransport()),
         *(VmciTransport(), VmciTransport("vsock"), TipcTransport()),
+        *(PgmTransport(udp=False), PgmTransport(udp=True)),
     ]
 
 
@@ -235,8 +237,8 @@ class Context:
         scheme, address = split(endpoint)
         check_scheme(scheme, socket.socket_type, self._transports)
         transport = self._transports[scheme]
-        if isinstance(transport, DatagramTransport):
-            check_verb(socket, scheme, "bind" if bind else "connect")
+        if isinstance(transport, (DatagramTransport, MulticastTransport)):
+            check_verb(socket, transport, "bind" if bind else "connect")
         transport.check(address, bind=bind)
         transport.check_system()
         return transport, address
@@ -253,6 +255,10 @@ class Context:
             bound = Endpoint(endpoint, bound=True, pace=self._pace)
             connector = JoinBinder(socket, transport, address, bound)
             transport.bind(address, connector)
+        elif isinstance(transport, MulticastTransport):
+            if use_fd is not None:
+                raise _no_descriptor(transport)
+            return open_multicast(socket, transport, endpoint, address, self._spawn, bound=True)
         else:
             assert isinstance(transport, (StreamTransport, DatagramTransport))
             settings = socket._settings()
@@ -262,7 +268,7 @@ class Context:
                 elif isinstance(transport, StreamTransport):
                     place = transport.adopt(address, settings, use_fd)
                 else:
-                    raise ProtocolNotSupported(f"{transport.scheme} cannot take over a descriptor; leave out use_fd")
+                    raise _no_descriptor(transport)
             except OSError as error:
                 socket._monitor.tell(BindFailed(endpoint, error))
                 raise
@@ -294,6 +300,8 @@ class Context:
         ):
             name = type(socket).__name__
             raise StateError(f"a {name} has one peer: it is connected already; close that endpoint first")
+        if isinstance(transport, MulticastTransport):
+            return open_multicast(socket, transport, text, address, self._spawn, bound=False)
         connected = Endpoint(text, bound=False, pace=self._pace)
         connector: JoinConnector | Dialer | DatagramConnector
         socket._endpoints.add(connected)
@@ -350,6 +358,10 @@ class Context:
     def _drop_all(self) -> None:
         for socket in list(self._sockets):
             socket._close(0)
+
+
+def _no_descriptor(transport: Transport) -> ProtocolNotSupported:
+    return ProtocolNotSupported(f"{transport.scheme} cannot take over a descriptor; leave out use_fd")
 
 
 class _Block:

@@ -15,12 +15,13 @@ from ._message import Item, Shared, Subscription
 from ._pipe import Pipe
 from ._remote import FilteredPipe
 
-__all__ = ["Latest", "keep_latest", "make_filtered_pipe", "make_pipe", "set_byte_limit"]
+__all__ = ["Latest", "item_size", "keep_latest", "make_filtered_pipe", "make_pipe", "set_byte_limit"]
 
 _FEW = 16  # messages that are let through while there is room for many of their size
 
 
-def _size(item: Any) -> int:
+def item_size(item: Any) -> int:
+    """Bytes of a message, and at least one for each frame."""
     if isinstance(item, Shared):
         item = item.item
     if isinstance(item, Subscription):
@@ -63,11 +64,11 @@ class _Measured(deque[Any]):
         self.held = 0  # bytes of what the reader has taken out in a batch
 
     def append(self, item: Item, /) -> None:
-        self.bytes += _size(item)
+        self.bytes += item_size(item)
         super().append(item)
 
     def appendleft(self, item: Item, /) -> None:
-        self.bytes += _size(item)
+        self.bytes += item_size(item)
         super().appendleft(item)
 
     def extend(self, items: Iterable[Item], /) -> None:
@@ -76,11 +77,11 @@ class _Measured(deque[Any]):
 
     def popleft(self) -> Any:
         item = super().popleft()
-        self.bytes -= _size(item)
+        self.bytes -= item_size(item)
         return item
 
     def __delitem__(self, place: Any, /) -> None:
-        self.bytes -= _size(self[place])
+        self.bytes -= item_size(self[place])
         super().__delitem__(place)
 
     def clear(self) -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "HandshakeSucceeded",
     "InDoubt",
     "Listening",
+    "Lost",
     "Missed",
     "Monitor",
     "MonitorStopped",
@@ -212,6 +213,18 @@ class Dropped(Event):
     """For whom they were, or from whom; None if nobody could have them."""
     count: int
     """How many messages."""
+
+
+@attrs.frozen
+class Lost(Event):
+    """Packets of reliable multicast are lost for good: not repaired in time, or no more to be had. Messages that had a part
+    in them are missing; the next ones follow.
+    """
+
+    sender: str
+    """Whose: the host."""
+    count: int
+    """How many packets."""
 
 
 @attrs.frozen

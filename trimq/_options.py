@@ -25,6 +25,7 @@ __all__ = [
     "choice",
     "count",
     "device",
+    "finite",
     "flags",
     "frame",
     "high_water_mark",
@@ -38,6 +39,7 @@ __all__ = [
     "seconds",
     "size",
     "timeout",
+    "tpdu",
     "ttl",
     "whole",
 ]
@@ -148,6 +150,22 @@ def interval(name: str, value: object) -> float:
     checked = seconds(name, value)
     if not checked:
         raise ValueError(f"{name} is more than 0 seconds, or math.inf for never")
+    return checked
+
+
+def finite(name: str, value: object) -> float:
+    """A time in seconds, more than 0; not math.inf."""
+    checked = seconds(name, value)
+    if not 0 < checked < math.inf:
+        raise ValueError(f"{name} is more than 0 seconds, and no more than memory has room for, not {value}")
+    return checked
+
+
+def tpdu(name: str, value: object) -> int:
+    """Bytes in a datagram, headers included: 128 to 65535."""
+    checked = count(name, value)
+    if not 128 <= checked <= 65535:
+        raise ValueError(f"{name} is from 128 to 65535 bytes, headers included, not {checked}")
     return checked
 
 
@@ -346,6 +364,9 @@ class AnyOptions(SocketOptions, total=False):
     hiccup_message: bytes
     multicast_hops: int
     multicast_loop: bool
+    rate: int
+    recovery_interval: float
+    multicast_maxtpdu: int
 
 
 @attrs.frozen
@@ -390,6 +411,9 @@ class Settings:
     vmci_connect_timeout: float | None = None
     multicast_hops: int = 1
     multicast_loop: bool = True
+    rate: int = 100
+    recovery_interval: float = 10.0
+    multicast_maxtpdu: int = 1500
     identity: bytes | None = None
     """What is announced as Identity; None for types that announce none."""
     libzmq: bool = False

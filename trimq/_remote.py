@@ -40,7 +40,8 @@ class Remote:
       dropped: messages for this peer, or from it, that were dropped, since the pattern or an option says so.
       in_doubt: messages of which nobody knows whether they arrived: their connection ended while they were written.
       unsent: messages that were dropped since they could not be sent in time.
-      datagram_size: over datagrams, where nobody knows who is there: the most bytes in one; None over connections.
+      lost: datagrams from there that should have been repaired, and are lost for good.
+      datagram_size: over datagrams, where nobody knows who is there: the most bytes in a message; None over connections.
       confirm: while it is linked over a stream: waits until the peer has read all that is queued now (`Link.confirm`).
       on_drop: called when messages are dropped, with the remote and how many.
       attached: it belongs to the socket's peers, and takes part in routing unless it is retired.
@@ -58,6 +59,7 @@ class Remote:
         "inbox",
         "info",
         "last_info",
+        "lost",
         "marks",
         "on_drop",
         "on_marks",
@@ -82,10 +84,11 @@ class Remote:
         self.dropped: int = 0
         self.in_doubt: int = 0
         self.unsent: int = 0
+        self.lost: int = 0
         self.on_drop: Callable[[Remote, int], object] = _nobody
         self.where = ""  # for people: which endpoint it belongs to
         self.carrier: Carrier | None = None
-        self.datagram_size: int | None = None
+        self.datagram_size: float | None = None
         self.confirm: Callable[[], Awaitable[bool]] | None = None
         self.marks: tuple[float, float] = (outbox.hwm, inbox.hwm)  # its socket's own, for sending and receiving
         self.partner: Remote | None = None  # the other end of an inproc join,

@@ -119,11 +119,15 @@ def _report_loss(socket: Socket, endpoint: str, peer: PeerInfo | None, cause: Ex
         socket._monitor.tell(Disconnected(endpoint, cause, peer))
 
 
-def close_remote(socket: Socket, remote: Remote, scope: trio.CancelScope, linger: float) -> None:
-    """Lets the remote's carrier, which runs in this scope, end once all is written, or after ``linger`` seconds."""
+def close_remote(socket: Socket, remote: Remote, scope: trio.CancelScope, linger: float, *, rest: bool = False) -> None:
+    """Lets the remote's carrier, which runs in this scope, end once all is written, or after ``linger`` seconds.
+
+    Args:
+      rest: whether the carrier has more to do than to write what is queued.
+    """
     remote.outbox.end()
     socket._retire(remote)
-    if linger > 0 and (len(remote.outbox) or remote.info is not None):
+    if linger > 0 and (len(remote.outbox) or remote.info is not None or rest):
         scope.deadline = min(scope.deadline, trio.current_time() + linger)
         remote.inbox.release()
     else:

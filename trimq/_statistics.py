@@ -34,6 +34,8 @@ class Traffic:
     """Of these, how many were dropped unsent: when the socket closed, or with the peer they were for."""
     dropped: int = 0
     """Messages dropped because the pattern or an option says so: no room, replaced by a later one, malformed."""
+    lost: int = 0
+    """Packets of reliable multicast that were never had, nor a repair: messages that had a part in them are missing."""
     received: int = 0
     """Messages that came from peers, as far as they were subscribed to."""
     waiting: int = 0
@@ -114,6 +116,7 @@ def _counts(remote: Remote) -> dict[str, int]:
         "in_doubt": remote.in_doubt,
         "unsent": remote.unsent,
         "dropped": remote.dropped,
+        "lost": remote.lost,
         "received": inbox.put_ever,
         "waiting": waiting,
         "bytes_written": outbox.bytes,

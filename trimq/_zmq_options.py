@@ -69,12 +69,14 @@ SOCKET: dict[str, str] = {
     "VMCI_CONNECT_TIMEOUT": "vmci_connect_timeout",
     "MULTICAST_HOPS": "multicast_hops",
     "MULTICAST_LOOP": "multicast_loop",
+    "RATE": "rate",
+    "RECOVERY_IVL": "recovery_interval",
+    "MULTICAST_MAXTPDU": "multicast_maxtpdu",
 }
 """ZMQ_ names of socket options, and the option here."""
 
 _SECURITY = "this trimq has no security mechanism but NULL yet"
 _THREADS = "trimq has no threads of its own: it runs in the trio run that opened the context"
-_MULTICAST = "it belongs to pgm, which this trimq does not have yet"
 _NORM = "it belongs to norm, a transport that trimq does not have; there is nothing in its place"
 _WSS = "it belongs to wss, which this trimq does not have yet"
 _SOCKS = "trimq does not connect through SOCKS proxies yet"
@@ -107,7 +109,6 @@ NO_SOCKET: dict[str, str] = {
     **dict.fromkeys(["GSSAPI_SERVER", "GSSAPI_PRINCIPAL", "GSSAPI_SERVICE_PRINCIPAL", "GSSAPI_PLAINTEXT"], _SECURITY),
     **dict.fromkeys(["GSSAPI_PRINCIPAL_NAMETYPE", "GSSAPI_SERVICE_PRINCIPAL_NAMETYPE"], _SECURITY),
     **dict.fromkeys(["SOCKS_PROXY", "SOCKS_USERNAME", "SOCKS_PASSWORD"], _SOCKS),
-    **dict.fromkeys(["RATE", "RECOVERY_IVL", "MULTICAST_MAXTPDU"], _MULTICAST),
     **dict.fromkeys(["WSS_KEY_PEM", "WSS_CERT_PEM", "WSS_TRUST_PEM", "WSS_HOSTNAME", "WSS_TRUST_SYSTEM"], _WSS),
     **dict.fromkeys(["NORM_MODE", "NORM_UNICAST_NACK", "NORM_BUFFER_SIZE", "NORM_SEGMENT_SIZE"], _NORM),
     **dict.fromkeys(["NORM_BLOCK_SIZE", "NORM_NUM_PARITY", "NORM_NUM_AUTOPARITY", "NORM_PUSH"], _NORM),

@@ -14,7 +14,7 @@ from ._abc import (
     Transport,
     Wire,
 )
-from ._abc_datagrams import DatagramCodec, DatagramPort, DatagramTransport
+from ._abc_datagrams import DatagramCodec, DatagramPort, DatagramSession, DatagramTransport, MulticastTransport
 from ._options import Settings
 from ._util import fixup_module as _fixup_module
 
@@ -22,12 +22,14 @@ __all__ = [
     "AcceptRefused",
     "DatagramCodec",
     "DatagramPort",
+    "DatagramSession",
     "DatagramTransport",
     "Direct",
     "Handshake",
     "JoinTransport",
     "Listener",
     "Mechanism",
+    "MulticastTransport",
     "Settings",
     "Site",
     "StreamTransport",

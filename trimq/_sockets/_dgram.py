@@ -12,8 +12,8 @@ from .._message import Body, Message, MessageLike
 from .._options import SocketOptions
 from .._wire._datagrams import MAX_PLAIN, PlainDatagrams
 from ._flow import SendingMany
+from ._multicasting import Multicasting
 from ._patterns import Balancing, FairQueued
-from ._radio_dish import Multicasting
 
 if TYPE_CHECKING:
     import socket as system

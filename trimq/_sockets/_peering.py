@@ -19,7 +19,7 @@ from .._abc import PeerInfo, Wire
 from .._abc_datagrams import DatagramCodec
 from .._limits import Latest, make_pipe
 from .._mechanisms._null import Null
-from .._monitor import Dropped, Monitor
+from .._monitor import Dropped, Lost, Monitor
 from .._options import (
     AnyOptions,
     Option,
@@ -65,6 +65,7 @@ class Peering:
     _connects_once: ClassVar[bool] = False  # a second connect to the same endpoint is ignored
     _speaks: ClassVar[type[Connection]] = Connection  # on streams
     _datagram_verbs: ClassVar[frozenset[str]] = frozenset()  # "bind", "connect": what it can do over datagrams
+    _multicasts: ClassVar[bool] = False  # it speaks over a `MulticastTransport`
     _one_peer: ClassVar[bool] = False  # exclusive, and not reconnected after a loss (PAIR)
     _default_linger: ClassVar[float] = math.inf
     _libzmq: bool  # the context's profile
@@ -341,6 +342,14 @@ class Peering:
             )
         if self._monitor.listeners:
             self._monitor.tell(Dropped(remote.where, remote.info or remote.last_info, count))
+
+    def _packets_lost(self, remote: Remote, sender: str, count: int) -> None:
+        """So many datagrams of a sender are lost for good."""
+        remote.lost += count
+        if remote.lost == count:
+            logger.warning("%s: packets are lost, of %s; statistics() counts them", type(self).__name__, remote.where)
+        if self._monitor.listeners:
+            self._monitor.tell(Lost(remote.where, sender, count))
 
     def _unroutable(self) -> None:
         """A message was dropped that nobody could have."""

@@ -17,6 +17,7 @@ from .._statistics import SocketStatistics
 from .._subscriptions import TopicTable
 from ._fan_out import MAX_TOPICS, FanningOut
 from ._flow import Receiving
+from ._multicasting import ReliablyMulticasting
 from ._news import News
 from ._patterns import Conflating
 
@@ -31,6 +32,11 @@ class PubOptions(SocketOptions, total=False):
     invert_matching: bool
     only_first_subscribe: bool
     conflate: bool
+    multicast_hops: int
+    multicast_loop: bool
+    rate: int
+    recovery_interval: float
+    multicast_maxtpdu: int
 
 
 class XPubOptions(SocketOptions, total=False):
@@ -45,9 +51,14 @@ class XPubOptions(SocketOptions, total=False):
     manual: bool
     manual_last_value: bool
     welcome_message: bytes
+    multicast_hops: int
+    multicast_loop: bool
+    rate: int
+    recovery_interval: float
+    multicast_maxtpdu: int
 
 
-class Publisher(FanningOut[MessageLike]):
+class Publisher(ReliablyMulticasting, FanningOut[MessageLike]):
     """Sends each message to the peers that subscribed to a prefix of its first frame."""
 
     invert_matching: Option[bool] = Option(
@@ -82,8 +93,28 @@ class Publisher(FanningOut[MessageLike]):
 
     def _publish_inverted(self, item: Body) -> bool:
         matched = self._topics.match(item if isinstance(item, bytes) else item[0])
-        others = dict.fromkeys(remote for remote in self._remotes if remote.info is not None and remote not in matched)
+        others = dict.fromkeys(
+            remote
+            for remote in self._remotes
+            if (remote.info is not None and remote not in matched)
+            or (remote.datagram_size is not None and not remote.retired)
+        )
         return self._publish_to(item, others)
+
+    # Over multicast nobody says what they subscribe to. The remote gets everything, as if it had subscribed to that, but
+    # nobody is told so: there is no peer.
+
+    def _joined(self, remote: Remote) -> None:
+        super()._joined(remote)
+        if remote.datagram_size is not None:
+            self._topics.add(b"", remote)
+            self._sure = 0
+
+    def _left(self, remote: Remote) -> None:
+        if remote.datagram_size is not None:
+            self._topics.forget(b"", remote)
+            self._sure = 0
+        super()._left(remote)
 
     def _interested(self, remote: Remote) -> bool:
         return super()._interested(remote) or self.invert_matching

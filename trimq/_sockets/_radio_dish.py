@@ -13,16 +13,16 @@ from .._abc_datagrams import DatagramCodec
 from .._errors import MessageTooLarge
 from .._limits import make_filtered_pipe
 from .._message import MAX_GROUP, GroupMessage, Membership, group_name
-from .._options import Option, SocketOptions, boolean, hops
+from .._options import SocketOptions
 from .._remote import Remote
 from .._subscriptions import Groups, GroupTable
 from .._wire._datagrams import GroupDatagrams
 from .._wire._groups import GroupConnection
 from ._fan_out import FanningOut
 from ._filtering import Filtering, confirmed
-from ._socket import Socket
+from ._multicasting import Multicasting
 
-__all__ = ["Dish", "DishOptions", "Multicasting", "Radio", "RadioOptions"]
+__all__ = ["Dish", "DishOptions", "Radio", "RadioOptions"]
 
 
 class RadioOptions(SocketOptions, total=False):
@@ -36,17 +36,6 @@ class RadioOptions(SocketOptions, total=False):
 
 class DishOptions(SocketOptions, total=False):
     """The options of a Dish."""
-
-
-class Multicasting(Socket):
-    """May send datagrams to multicast groups: Radio and Dgram."""
-
-    multicast_hops: Option[int] = Option(
-        1, hops, "Networks that a datagram to a multicast group may cross, 1 to 255 (ZMQ_MULTICAST_HOPS)."
-    )
-    multicast_loop: Option[bool] = Option(
-        True, boolean, "Whether what goes to a multicast group is also heard on this machine (ZMQ_MULTICAST_LOOP)."
-    )
 
 
 class Radio(Multicasting, FanningOut[GroupMessage], trio.abc.SendChannel[GroupMessage]):

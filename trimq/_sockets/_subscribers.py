@@ -16,6 +16,7 @@ from .._routing import FanOut
 from .._subscriptions import TopicCounter
 from ._filtering import Filtering, confirmed
 from ._flow import Sending
+from ._multicasting import ReliablyMulticasting
 from ._patterns import Conflating, FairQueued
 
 __all__ = ["Sub", "SubOptions", "XSub", "XSubOptions"]
@@ -26,6 +27,11 @@ class SubOptions(SocketOptions, total=False):
 
     conflate: bool
     invert_matching: bool
+    multicast_hops: int
+    multicast_loop: bool
+    rate: int
+    recovery_interval: float
+    multicast_maxtpdu: int
 
 
 class XSubOptions(SocketOptions, total=False):
@@ -33,9 +39,14 @@ class XSubOptions(SocketOptions, total=False):
 
     only_first_subscribe: bool
     verbose_unsubscribe: bool
+    multicast_hops: int
+    multicast_loop: bool
+    rate: int
+    recovery_interval: float
+    multicast_maxtpdu: int
 
 
-class Subscriber(FairQueued[Message]):
+class Subscriber(ReliablyMulticasting, FairQueued[Message]):
     """Receives what it subscribed to, from each peer in turn."""
 
     _default_linger = 0.0
@@ -217,7 +228,7 @@ class XSub(Subscriber, Sending[MessageLike]):
             else:
                 self.unsubscribe(part[1:])
         if rest:
-            remotes = [remote for remote in self._remotes if not remote.retired]
+            remotes = [remote for remote in self._remotes if not remote.retired and remote.datagram_size is None]
             FanOut.send(rest[0] if len(rest) == 1 else rest, remotes, len(remotes) > 1)
         return True
 

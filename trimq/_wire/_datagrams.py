@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from .._abc_datagrams import DatagramCodec
+from collections.abc import Sequence
+
+from .._abc_datagrams import DatagramCodec, DatagramSession
 from .._errors import ProtocolError
 from .._message import Item, Shared
 
-__all__ = ["MAX_GROUPED", "MAX_PLAIN", "GroupDatagrams", "PlainDatagrams"]
+__all__ = ["MAX_GROUPED", "MAX_PLAIN", "GroupDatagrams", "OneByOne", "PlainDatagrams"]
 
 MAX_GROUPED = 8192
 """Bytes of a Radio's datagram, all in all: libzmq sends no larger ones, and cuts larger ones that it receives."""
@@ -58,3 +60,44 @@ class PlainDatagrams(DatagramCodec):
     def decode_untrusted(self, data: bytes, sender: str) -> Item:
         """The sender's address, and what it sent."""
         return [sender.encode("ascii"), data]
+
+
+class OneByOne(DatagramSession):
+    """The simplest session: a message is a datagram, and goes at once.
+
+    Args:
+      codec: how.
+    """
+
+    def __init__(self, codec: DatagramCodec) -> None:
+        self._codec = codec
+        self.max_size = codec.max_size
+        self._outgoing: list[tuple[bytes, str]] = []
+        self._incoming: list[Item] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether messages wait for `poll`."""
+        return bool(self._outgoing)
+
+    def send(self, items: Sequence[Item], now: float) -> None:
+        """Takes messages that fit, each into a datagram."""
+        self._outgoing += map(self._codec.encode, items)
+
+    def receive_untrusted(self, data: bytes, sender: str, now: float) -> None:
+        """Takes a datagram.
+
+        Raises:
+          ProtocolError: it is malformed.
+        """
+        self._incoming.append(self._codec.decode_untrusted(data, sender))
+
+    def poll(self, now: float) -> Sequence[tuple[bytes, str]]:
+        """All that wait."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def take(self) -> Sequence[Item]:
+        """The messages that have come."""
+        incoming, self._incoming = self._incoming, []
+        return incoming

@@ -1,28 +1,37 @@
 """Frames and messages of ZMTP 1.0: ``length flags body``, where the length counts the flags (RFC 13; libzmq 2.x).
 
-For peers that are old, and therefore few: plain, not fast. What is decoded and encoded is the same as elsewhere; there
-are no commands, so that a subscription is a message.
+For peers that are old, and for PGM. What is decoded and encoded is the same as elsewhere; there are no commands, so that
+a subscription is a message.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from struct import Struct
 
 from .._errors import ProtocolError
 from .._message import MAX_FRAMES, Item, Shared, Subscription
 
-__all__ = ["Decoder1", "encode", "frame", "take_frame_untrusted"]
+__all__ = ["Decoder1", "encode", "frame", "frame_header", "take_frame_untrusted"]
 
 _LONG = 0xFF
 _MAX_SIZE = 2**63 - 1
+_HEADER, _LONG_HEADER = Struct(">BB"), Struct(">BQB")
+_LENGTH = Struct(">Q").unpack_from
+_FRAME_COST = 64  # bytes that a frame of an unfinished message takes beside its own
+
+
+def frame_header(size: int, more: bool) -> bytes:
+    """What comes before a body of so many bytes."""
+    if size < _LONG - 1:
+        return _HEADER.pack(size + 1, more)
+    return _LONG_HEADER.pack(_LONG, size + 1, more)
 
 
 def frame(body: bytes, *, more: bool = False) -> bytes:
     """A frame."""
-    size = len(body) + 1
-    length = bytes([size]) if size < _LONG else b"\xff" + size.to_bytes(8, "big")
-    return length + (b"\1" if more else b"\0") + body
+    return frame_header(len(body), more) + body
 
 
 def encode(items: Sequence[Item]) -> list[bytes]:
@@ -33,8 +42,29 @@ def encode(items: Sequence[Item]) -> list[bytes]:
         if isinstance(body, Subscription):
             body = (b"\1" if body.subscribe else b"\0") + body.topic
         frames = [body] if isinstance(body, bytes) else body
-        parts += [frame(one, more=number < len(frames)) for number, one in enumerate(frames, 1)]
+        for number, one in enumerate(frames, 1):
+            parts += (frame_header(len(one), number < len(frames)), one)
     return [b"".join(parts)] if parts else []
+
+
+def _bounds_untrusted(buffer: bytes | bytearray, start: int, limit: float) -> tuple[int, int]:
+    """Where the flags of the frame that begins there are, and where it ends; where its length is cut, where that ends.
+
+    Raises:
+      ProtocolError: it has no length, or its body is longer than the limit.
+    """
+    if len(buffer) == start:
+        return start, start + 1
+    size, begin = buffer[start], start + 1
+    if size == _LONG:
+        if len(buffer) - start < 10:
+            return start, start + 10
+        size, begin = int.from_bytes(buffer[start + 1 : start + 9], "big"), start + 9
+    if not size:
+        raise ProtocolError("the peer sent a frame of ZMTP 1.0 without flags: its length is 0")
+    if size - 1 > limit:
+        raise ProtocolError(f"the peer sent a frame of {size - 1} bytes; at most {limit} are accepted")
+    return begin, begin + size
 
 
 def take_frame_untrusted(buffer: bytes | bytearray, start: int, limit: float) -> tuple[int, bytes, int] | None:
@@ -43,18 +73,7 @@ def take_frame_untrusted(buffer: bytes | bytearray, start: int, limit: float) ->
     Raises:
       ProtocolError: it has no length, or its body is longer than the limit.
     """
-    if len(buffer) == start:
-        return None
-    size, begin = buffer[start], start + 1
-    if size == _LONG:
-        if len(buffer) - start < 10:
-            return None
-        size, begin = int.from_bytes(buffer[start + 1 : start + 9], "big"), start + 9
-    if not size:
-        raise ProtocolError("the peer sent a frame of ZMTP 1.0 without flags: its length is 0")
-    if size - 1 > limit:
-        raise ProtocolError(f"the peer sent a frame of {size - 1} bytes; at most {limit} are accepted")
-    stop = begin + size
+    begin, stop = _bounds_untrusted(buffer, start, limit)
     if len(buffer) < stop:
         return None
     return buffer[begin], bytes(buffer[begin + 1 : stop]), stop
@@ -77,9 +96,26 @@ class Decoder1:
         self._first = list(first)
         self._data = bytearray()
         self._frames: list[bytes] = []
+        self._frames_cost = 0
+        self._needed = 1
         self._error: ProtocolError | None = None
 
-    def feed(self, data: bytes) -> None:
+    @property
+    def failed(self) -> bool:
+        """Whether what comes next is no frame."""
+        return self._error is not None
+
+    @property
+    def left(self) -> int:
+        """Bytes that were fed and are not decoded: after an error, from the frame on that is none."""
+        return len(self._data)
+
+    @property
+    def kept(self) -> int:
+        """Some bytes that it holds: what is not decoded, and the frames of a message that is not whole."""
+        return len(self._data) + self._frames_cost
+
+    def feed(self, data: bytes | memoryview[int]) -> None:
         """Takes bytes of the peer; only stores them."""
         self._data += data
 
@@ -92,19 +128,45 @@ class Decoder1:
         if self._error is not None:
             raise self._error
         out, self._first = self._first, []
-        place = 0
+        data, place, size = self._data, 0, len(self._data)
+        if size < self._needed:
+            return out
+        most = self._limit + 1
         try:
-            while len(out) < limit and (found := take_frame_untrusted(self._data, place, self._limit)) is not None:
-                flags, body, place = found
-                if len(self._frames) >= MAX_FRAMES - (flags & 1):
-                    raise ProtocolError(f"the peer sent a message of more than {MAX_FRAMES} frames")
-                self._frames.append(body)
-                if not flags & 1:  # the other bits mean nothing
-                    out.append(self._frames if len(self._frames) > 1 else body)
-                    self._frames = []
+            with memoryview(data) as view:  # so that a body is copied once
+                while len(out) < limit:
+                    # Those that are whole and single are by far the most common: without a call.
+                    length, begin = data[place] if place < size else 0, place + 1
+                    if length == _LONG and size - place > 9:
+                        length, begin = _LENGTH(data, begin)[0], place + 9
+                    stop = begin + length
+                    if 0 < length <= most and stop <= size and not self._frames and not data[begin] & 1:
+                        out.append(bytes(view[begin + 1 : stop]))
+                        place = stop
+                        continue
+                    begin, stop = _bounds_untrusted(data, place, self._limit)
+                    if stop > size:
+                        self._needed = stop - place
+                        break
+                    flags = data[begin]
+                    if len(self._frames) >= MAX_FRAMES - (flags & 1):
+                        raise ProtocolError(f"the peer sent a message of more than {MAX_FRAMES} frames")
+                    body = bytes(view[begin + 1 : stop])
+                    place = stop
+                    if flags & 1:  # the other bits mean nothing
+                        self._frames.append(body)
+                        self._frames_cost += len(body) + _FRAME_COST
+                    elif self._frames:
+                        self._frames.append(body)
+                        out.append(self._frames)
+                        self._frames, self._frames_cost = [], 0
+                    else:
+                        out.append(body)
+                else:
+                    self._needed = 1
         except ProtocolError as error:
             self._error = error
-            if not out:
-                raise
-        del self._data[:place]
+        del data[:place]
+        if self._error is not None and not out:
+            raise self._error
         return out
