@@ -11,13 +11,7 @@ from interop.multicast.network import Machine
 SPM, ODATA, RDATA, NAK, NCF, SPMR = 0, 4, 5, 8, 10, 12
 
 SCHEMES = pytest.mark.parametrize("scheme", ["pgm", "epgm"])
-<<<<<<< HEAD
 PAIRINGS = [("trimq", "zmq"), ("zmq", "trimq"), ("trimq", "trimq")]
-=======
-PAIRINGS = pytest.mark.parametrize(
-    ("publisher", "subscriber"), [("trimq", "zmq"), ("zmq", "trimq"), ("trimq", "trimq")]
-)
->>>>>>> e48688130e291e36efbef974036e9d220dd20e00
 
 
 @SCHEMES
