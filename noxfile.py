@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import nox
 
@@ -21,7 +22,7 @@ TYPED = ["trimq", "tests/type_tests", "examples"]
 nox.options.envdir = os.environ.get("NOX_ENVDIR", ".nox")
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", "guest", f"tests-{HERE}"]
+nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", "guest", "multicast", f"tests-{HERE}"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -48,6 +49,14 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
         session.install("--force-reinstall", "--no-deps", ".")
 
 
+def leave(session: nox.Session, why: str, optional: str) -> NoReturn:
+    """Skips the session; in continuous integration it fails, unless the variable called ``optional`` is 1."""
+    in_ci = os.environ.get("CI") == "true" or os.environ.get("TRIMQ_CI") == "1"
+    if in_ci and os.environ.get(optional) != "1":
+        session.error(f"{why} ({optional}=1 lets continuous integration pass without)")
+    session.skip(why)
+
+
 def present(paths: list[str]) -> list[str]:
     return [path for path in paths if any(Path(path).rglob("*.py"))]
 
@@ -60,7 +69,8 @@ def tests(session: nox.Session) -> None:
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
     session.run("coverage", "erase")
     # the script and not `-m pytest`, which would put the checkout before the installed package
-    ignored = ["--ignore=tests/interop/old", "--ignore=tests/guest"]  # sessions of their own have what these need
+    # sessions of their own have what these need
+    ignored = [f"--ignore=tests/{folder}" for folder in ("interop/old", "interop/multicast", "guest")]
     session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *ignored, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
@@ -88,12 +98,22 @@ def guest(session: nox.Session) -> None:
     boot = ["python", "tests/guest/boot.py", str(folder)]
     session.run(*boot, "true", success_codes=[0, 125])
     if (verdict := folder / "cannot-boot").exists():
-        why = f"no guest here: {verdict.read_text(encoding='utf-8').strip()}"
-        in_ci = os.environ.get("CI") == "true" or os.environ.get("TRIMQ_CI") == "1"
-        if in_ci and os.environ.get("TRIMQ_GUEST_OPTIONAL") != "1":
-            session.error(f"{why} (TRIMQ_GUEST_OPTIONAL=1 lets continuous integration pass without)")
-        session.skip(why)
+        leave(session, f"no guest here: {verdict.read_text(encoding='utf-8').strip()}", "TRIMQ_GUEST_OPTIONAL")
     session.run(*boot, f"{session.bin}/pytest", "tests/guest", *session.posargs)
+
+
+@nox.session
+def multicast(session: nox.Session) -> None:
+    """pgm and epgm with Debian's libzmq, on loopback and between network namespaces; packages come by apt-get.
+
+    Where that cannot be had, the session is skipped and says why. In continuous integration (CI=true or TRIMQ_CI=1) it
+    then fails, unless TRIMQ_MULTICAST_OPTIONAL=1 is set.
+    """
+    install(session, "test", "multicast")
+    why = str(session.run("python", "tests/interop/multicast/network.py", silent=True)).strip()
+    if why:
+        leave(session, f"no multicast here: {why}", "TRIMQ_MULTICAST_OPTIONAL")
+    session.run(f"{session.bin}/pytest", "--numprocesses=3", "tests/interop/multicast", *session.posargs)
 
 
 @nox.session

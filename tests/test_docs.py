@@ -268,7 +268,8 @@ def test_example_endpoints(verdict: str, verb: str, endpoint: str) -> None:
 
     def check() -> None:
         scheme, address = split(endpoint)
-        check_scheme(scheme, "DEALER" if scheme != "udp" else "RADIO", transports)
+        kind = {"udp": "RADIO", "pgm": "PUB", "epgm": "PUB"}.get(scheme, "DEALER")
+        check_scheme(scheme, kind, transports)
         transports[scheme].check(address, bind=verb == "bind")
 
     if verdict == "right":

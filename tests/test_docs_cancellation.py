@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cancellation import test_everywhere, test_everywhere_datagrams, test_everywhere_ends, test_everywhere_lines
+from cancellation import (
+    test_everywhere,
+    test_everywhere_datagrams,
+    test_everywhere_ends,
+    test_everywhere_lines,
+    test_everywhere_multicast,
+)
 
 import trimq
 import trimq.events
@@ -19,7 +25,13 @@ PAGE = Path(__file__).parent.parent / "docs/explanation/cancellation.rst"
 SHOWN = PAGE.with_name("cancellation-proofs.rst").read_text(encoding="utf-8")
 PROOFS = {
     name: (module, test)
-    for module in (test_everywhere, test_everywhere_ends, test_everywhere_lines, test_everywhere_datagrams)
+    for module in (
+        test_everywhere,
+        test_everywhere_ends,
+        test_everywhere_lines,
+        test_everywhere_datagrams,
+        test_everywhere_multicast,
+    )
     for name, test in vars(module).items()
     if name.startswith("test_")
 }

@@ -33,6 +33,7 @@ def test_the_examples_are_there() -> None:
         *("weather_publisher", "weather_subscriber"),
         *("ventilator", "worker", "sink"),
         *("announcer", "listener"),  # issue 7
+        *("ticker", "ticker_reader"),  # issue 8
     }
 
 
@@ -112,3 +113,19 @@ async def test_announcer() -> None:
             assert [line.partition(": ")[0] for line in await one.rest()] == ["time"] * 2
             assert [line.partition(": ")[0] for line in await other.rest()] == ["seconds"] * 2
             assert await announcer.rest() == []
+
+
+async def test_ticker() -> None:
+    """Two readers get every price of their share, in order, from the first on, and lose none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        endpoint = f"epgm://127.0.0.1;239.192.7.10:{sock.getsockname()[1]}"
+    async with (
+        example("ticker_reader", endpoint, "ACME", 20) as one,
+        example("ticker_reader", endpoint, "EMCA", 20) as other,
+    ):
+        assert await one.line() == await other.line() == f"listening at {endpoint}"
+        async with example("ticker", endpoint, 20) as ticker:
+            assert await one.rest() == [f"ACME {n}: {100 + n % 7}" for n in range(1, 21)]
+            assert await other.rest() == [f"EMCA {n}: {50 + n % 5}" for n in range(1, 21)]
+            assert await ticker.rest() == []

@@ -430,6 +430,18 @@ async def test_the_routing_id_holds_for_later_connects() -> None:
         assert [peer.identity for peer in router.peers] == [b"one"]
 
 
+@pytest.mark.parametrize("kind", [trimq.Sub, trimq.XSub])
+@pytest.mark.parametrize("name", ["subscribe", "unsubscribe"])
+async def test_to_subscribe_is_no_option(kind: Any, name: str) -> None:
+    """sub.subscribe = topic, as other bindings have it, is refused and says what to do; the method stays."""
+    async with trimq.open_context() as context:
+        sub = context.socket(kind)
+        with pytest.raises(AttributeError, match=rf"call {name}\(topic\)"):
+            setattr(sub, name, b"")
+        sub.subscribe(b"")
+        sub.unsubscribe(b"")
+
+
 @pytest.mark.parametrize("name", ["LINGER", "SNDHWM", "IDENTITY", "FD", "SUBSCRIBE"])
 async def test_libzmq_names_in_capitals(name: str) -> None:
     """sock.LINGER = 0, as with libzmq's constants, is refused and says what to do; it does not pass in silence."""

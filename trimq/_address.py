@@ -65,6 +65,7 @@ _NOT: Mapping[str, frozenset[str]] = {
     "wss": frozenset({"DGRAM", "STREAM"}),
     "inproc": frozenset({"DGRAM", "STREAM"}),
 }
+_UNBUILT = ("ws", "wss", "norm")
 
 
 def check_scheme(scheme: str, socket_type: str, available: Collection[str]) -> None:
@@ -94,10 +95,10 @@ def check_scheme(scheme: str, socket_type: str, available: Collection[str]) -> N
     if scheme in available:
         return
     here = f"this context has {_words(sorted(available), 'and') or 'no transport'}"
-    if scheme in ("tcp", "ipc", "inproc", "udp"):
-        raise ProtocolNotSupported(f"this context has no transport for {scheme}; {here}")
-    if scheme in _ONLY or scheme in _NOT:
+    if scheme in _UNBUILT:
         raise ProtocolNotSupported(f"{scheme} is known but not built into this version of trimq yet; {here}")
+    if scheme in _ONLY or scheme in _NOT:
+        raise ProtocolNotSupported(f"this context has no transport for {scheme}; {here}")
     raise ProtocolNotSupported(
         f"{scheme} is not a transport that trimq knows; {here} "
         f"(a transport of your own is handed in as open_context(transports=[...]))"

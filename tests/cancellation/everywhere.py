@@ -425,6 +425,21 @@ RUNS: tuple[tuple[str, type[MemoryTransport], Any], ...] = (
 )
 
 
+async def leave_nothing(trial: Trial) -> None:
+    """Closes all sockets: nobody may be left that waits, and nothing of the sockets."""
+    for socket in list(trial.context._sockets):
+        assert not any(socket._lines()), "somebody is left in line"
+        assert not any(bell._sleepers for bell in (socket._peer_bell, socket._read_bell, socket._write_bell))
+        with suppress(trimq.SocketClosed):
+            socket.linger = 0.0
+        socket.close()
+    await wait_all_tasks_blocked()
+    assert not trial.context._sockets
+    assert trial.context._services is not None
+    # the flusher is no child; the heart, once there was a connection, is one
+    assert len(trial.context._services.child_tasks) == trial.context._heart._runs
+
+
 def everywhere(scenario: Scenario, *, schemes: str = "tcp inproc", pace: str = "every amortised") -> None:
     """Runs it on inproc and on two networks in memory; afterwards nothing may be left of its sockets.
 
@@ -438,17 +453,7 @@ def everywhere(scenario: Scenario, *, schemes: str = "tcp inproc", pace: str = "
 
         async def clean(trial: Trial, address: str = address) -> None:
             await scenario(trial, address)
-            for socket in list(trial.context._sockets):
-                assert not any(socket._lines()), "somebody is left in line"
-                assert not any(bell._sleepers for bell in (socket._peer_bell, socket._read_bell, socket._write_bell))
-                with suppress(trimq.SocketClosed):
-                    socket.linger = 0.0
-                socket.close()
-            await wait_all_tasks_blocked()
-            assert not trial.context._sockets
-            assert trial.context._services is not None
-            # the flusher is no child; the heart, once there was a connection, is one
-            assert len(trial.context._services.child_tasks) == trial.context._heart._runs
+            await leave_nothing(trial)
 
         total = cancel_everywhere(
             clean,
@@ -457,6 +462,19 @@ def everywhere(scenario: Scenario, *, schemes: str = "tcp inproc", pace: str = "
             checkpoints=checkpoints,
         )
         assert total >= 1 + (checkpoints == "every")  # its beginning; and a yield or a wait
+
+
+def everywhere_over(network: Callable[[], Any], scenario: Callable[[Trial], Awaitable[None]]) -> None:
+    """Runs it over a network without connections, with full checkpoints and with those of programs; nothing may be left."""
+
+    async def clean(trial: Trial, address: str = "") -> None:
+        await scenario(trial)
+        await leave_nothing(trial)
+
+    checkpoints: Any
+    for checkpoints in ("every", "amortised"):
+        total = cancel_everywhere(clean, transports=lambda: [network()], meanwhile=True, checkpoints=checkpoints)
+        assert total >= 1 + (checkpoints == "every")
 
 
 def schemes_of(kind: Any) -> str:

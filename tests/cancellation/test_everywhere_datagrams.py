@@ -7,47 +7,30 @@ lost here but by the socket itself, so that all that was sent has to arrive, onc
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
-from cancellation.everywhere import END, Take, body, by_iteration, every, later, one, several
+from cancellation.everywhere import END, Take, body, by_iteration, every, everywhere_over, later, one, several
 from testing.datagrams import MemoryDatagrams
 from trio.testing import wait_all_tasks_blocked
 
 import trimq
-from trimq.testing import Trial, cancel_everywhere
+from trimq.testing import Trial
 
 HERE, THERE = "127.0.0.1:1", "127.0.0.1:2"
 
 
 def everywhere(scenario: Callable[[Trial, Any, Any], Awaitable[None]]) -> None:
-    """Runs it with two Dgrams that are bound, with full checkpoints and with those of programs; nothing may be left."""
+    """Runs it with two Dgrams that are bound."""
 
-    async def clean(trial: Trial) -> None:
+    async def opened(trial: Trial) -> None:
         one, other = (trial.context.socket(trimq.Dgram, send_hwm=1) for _ in range(2))
         one.bind(f"udp://{HERE}")
         other.bind(f"udp://{THERE}")
         await scenario(trial, one, other)
-        for socket in list(trial.context._sockets):
-            assert not any(socket._lines()), "somebody is left in line"
-            with suppress(trimq.SocketClosed):
-                socket.linger = 0.0
-            socket.close()
-        await wait_all_tasks_blocked()
-        assert not trial.context._sockets
-        assert trial.context._services is not None
-        assert not trial.context._services.child_tasks
 
-    for checkpoints in ("every", "amortised"):
-        total = cancel_everywhere(
-            lambda trial, address="": clean(trial),
-            transports=lambda: [MemoryDatagrams()],
-            meanwhile=True,
-            checkpoints=checkpoints,  # type: ignore[arg-type]
-        )
-        assert total >= 1 + (checkpoints == "every")
+    everywhere_over(MemoryDatagrams, opened)
 
 
 def to(place: str, n: int) -> list[bytes]:

@@ -209,11 +209,13 @@ async def test_capabilities() -> None:
     """What ``has`` says is what can be bound; tests/guest holds it of tipc, vmci and vsock, which need their sockets."""
     async with trimqs() as library:
         for scheme, address in {
-            "tcp": "127.0.0.1:*", "ipc": "*", "inproc": "a", "pgm": "a;b:1", "norm": "a:1", "ws": "*:*", "wss": "*:*",
+            "tcp": "127.0.0.1:*", "ipc": "*", "inproc": "a", "epgm": "127.0.0.1;239.192.1.1:15557",
+            "norm": "a:1", "ws": "*:*", "wss": "*:*",
         }.items():  # fmt: skip
             socket = await library.socket("PUB")
             assert (await socket.refuses("bind", f"{scheme}://{address}") == "") is trimq.has(scheme), scheme
         assert trimq.has("null")
         assert trimq.has("draft")
         assert trimq.has("udp")  # tests/transports/test_udp.py
+        assert trimq.has("pgm")  # tests/transports/test_pgm.py, with the right to raw sockets
         assert not any(map(trimq.has, ["curve", "plain", "gssapi", "nonsense"]))

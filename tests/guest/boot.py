@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PATIENCE = 300  # seconds for boot and command
+PATIENCE = 480  # seconds for boot and command
 TOO_LONG, NO_GUEST = 124, 125
 MEMORY = 768  # MB
 INHERITED = ("CI", "PYTEST_", "PYTHON", "TRIMQ_")  # what the names of variables begin with that the command gets, too
@@ -146,8 +146,10 @@ def uml(folder: Path, made: Path) -> tuple[dict[str, str], list[str]]:
 def qemu(folder: Path, made: Path) -> tuple[dict[str, str], list[str]]:
     """Debian's kernel in emulation, over 9p."""
     need(qemu_system_x86_64="qemu-system-x86", cpio="cpio", busybox="busybox-static")
-    [package] = re.findall(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))  # today's
-    kernel = unpack(package, folder)
+    today = re.search(r"Depends: (linux-image-\S+)", run(["apt-cache", "depends", "linux-image-amd64"]))
+    if today is None:
+        raise NoGuest("apt-cache does not know which kernel linux-image-amd64 is")
+    kernel = unpack(today[1], folder)
     [modules] = (kernel / "lib/modules").iterdir()
     if not (modules / "modules.dep").exists():
         run(["depmod", "-b", str(kernel), modules.name])
@@ -235,8 +237,8 @@ def boot(guest: str, folder: Path, wanted: Sequence[str]) -> int:
             print(f"{guest}: still not done after {PATIENCE} s", log_text, sep="\n", file=sys.stderr)
             return TOO_LONG
         print(log_text, file=sys.stderr)
-        said = [line.strip() for line in log_text.splitlines() if line.strip()] or ["it said nothing"]
-        raise NoGuest(f"{guest} did not boot, or died: {said[-1]}")
+        said = [line.strip() for line in log_text.partition("Kernel panic")[0].splitlines() if line.strip()]
+        raise NoGuest(f"{guest} did not boot, or died: {said[-1] if said else 'it said nothing'}")
 
 
 def check_machine() -> None:
@@ -260,6 +262,8 @@ def main(folder: Path, wanted: Sequence[str]) -> int:
     verdict = folder / "cannot-boot"
     verdict.unlink(missing_ok=True)
     chosen = os.environ.get("TRIMQ_GUEST_KERNEL")
+    if chosen not in (None, *GUESTS):
+        sys.exit(f"TRIMQ_GUEST_KERNEL is {' or '.join(GUESTS)}, or not set, and not {chosen!r}")
     reasons: list[str] = []
     try:
         check_machine()

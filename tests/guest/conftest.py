@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from interop.harness import Peer, PeerSocket, Pool
+from interop import conftest as with_libzmq
+from interop.harness import Peer, PeerSocket
 
 NUMBERS = itertools.count(6000)
 HERE = Path(__file__).parent
+
+pool, peer = with_libzmq.pool, with_libzmq.peer  # fixtures: libzmq in processes of its own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,24 +54,6 @@ def fresh() -> Callable[[str], str]:
         return f"tipc://{{{number},0}}" if transport == "tipc" else f"{transport}://local:{number}"
 
     return make
-
-
-# libzmq
-
-
-@pytest.fixture(scope="session")
-def pool() -> Iterator[Pool]:
-    """The peers' processes, kept from test to test."""
-    pool = Pool()
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-async def peer(pool: Pool) -> AsyncIterator[Peer]:
-    """A libzmq peer, in a process of its own."""
-    async with pool.peer() as peer:
-        yield peer
 
 
 class Relayed:

@@ -6,12 +6,13 @@ Most of them are its tests of tcp over another transport: so are these.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import trio
 from conformance import (
+    conftest,
     test_endpoints,
     test_queues,
     test_reconnecting,
@@ -26,15 +27,8 @@ from conformance.sides import Asked, Either, bounce, libzmqs, trimqs
 import trimq
 
 Fresh = Callable[[str], str]
+asked = conftest.asked  # a fixture: the processes with libzmq in them
 each_virtual = pytest.mark.parametrize("scheme", ["vmci", "vsock"])
-
-
-@pytest.fixture(scope="session")
-def asked() -> Iterator[Asked]:
-    """The processes with libzmq in them, kept from test to test."""
-    pool = Asked()
-    yield pool
-    pool.close()
 
 
 @pytest.fixture(params=["trimq", "libzmq"])

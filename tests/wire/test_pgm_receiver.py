@@ -389,16 +389,30 @@ def test_one_forged_packet_moves_nothing() -> None:
 
 
 def test_a_sender_that_has_gone_on_alone() -> None:
-    """Two packets agree: what is between is lost, and both are had."""
+    """Two packets agree: what is older than a window is lost, what is not is asked for."""
     sender = Sender()
     hears = joined(sender, rate=1000, recovery_interval=1.2)
     assert hears(sender.data(0), sender.data(1000)) == messages(0)
-    assert hears(sender.data(1002)) == messages(1000)
-    assert hears.told() == [Lost(ONE, 999)]
-    assert hears(sender.data(1001)) == messages(1001, 1002)
+    assert hears(sender.data(1002)) == []
+    assert hears.told() == [Lost(ONE, 902)]
+    repairs = [sender.data(n, kind=pgm.RDATA) for n in (*range(903, 1000), 1001)]
+    assert hears(*repairs) == messages(*range(903, 1003))
     hears(sender.spm(5000), sender.spm(5000))
+    assert hears.told() == [Lost(ONE, 3898)]
+    repairs = [sender.data(n, kind=pgm.RDATA) for n in range(4901, 5001)]
+    assert hears(*repairs, sender.data(5001)) == messages(*range(4901, 5002))
+
+
+def test_a_sender_that_has_gone_on_alone_and_keeps_less() -> None:
+    """Two packets agree, and say what is to be had: all before that is lost."""
+    sender = Sender()
+    hears = joined(sender, rate=1000, recovery_interval=1.2)
+    assert hears(sender.data(0), sender.data(1000, 999)) == messages(0)
+    assert hears(sender.data(1001, 1000)) == messages(1000, 1001)
+    assert hears.told() == [Lost(ONE, 999)]
+    hears(sender.spm(5000, 5000), sender.spm(5000, 5000))
     assert hears.told() == [Lost(ONE, 3998)]
-    assert hears(sender.data(5001)) == messages(5001)
+    assert hears(sender.data(5000, 5000, pgm.RDATA), sender.data(5001)) == messages(5000, 5001)
 
 
 def test_a_window_half_way_round() -> None:

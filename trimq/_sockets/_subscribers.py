@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -50,6 +50,11 @@ class Subscriber(ReliablyMulticasting, FairQueued[Message]):
     """Receives what it subscribed to, from each peer in turn."""
 
     _default_linger = 0.0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("subscribe", "unsubscribe"):  # as other bindings have it; it would only hide the method
+            raise AttributeError(f"{name} is a method: call {name}(topic), once for each topic")
+        super().__setattr__(name, value)
 
     def _prepare(self) -> None:
         super()._prepare()

@@ -114,7 +114,10 @@ class PgmTransport(MulticastTransport):
 
     def _socket(self, family: int, endpoint: str) -> socket.socket:
         if self._udp:
-            return socket.socket(family, socket.SOCK_DGRAM)
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:  # a raw socket is of IPv6 only, and refuses the option
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            return sock
         try:
             return socket.socket(family, socket.SOCK_RAW, _PGM)
         except PermissionError as exc:
@@ -250,7 +253,6 @@ def _prepare_to_send(sock: socket.socket, where: PgmAddress, place: Place, setti
     _share(sock)
     tune(sock, udp_tunings(settings, where.family, ""))
     if where.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, place.index)
         sock.bind((place.host, where.port, 0, place.index))
     else:
@@ -266,7 +268,6 @@ def _prepare_to_receive(sock: socket.socket, where: PgmAddress, place: Place, se
         _enlarge(sock, min(window, _MOST_BUFFER))
     group = where.group.packed
     if where.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if sys.platform == "linux":
             sock.setsockopt(socket.IPPROTO_IPV6, MULTICAST_ALL_IPV6, 0)
             _gather(sock)

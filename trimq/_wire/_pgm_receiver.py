@@ -194,7 +194,7 @@ class PgmReceiver:
         sqn = window.absolute(wrapped)
         if not window.reaches(sqn):
             if kind == ODATA:
-                self._suspect(key, window, Suspect(sqn, (ODATA, sqn), tsdu), now)
+                self._suspect(key, window, Suspect(sqn, (ODATA, sqn), tsdu, sqn - ((wrapped - trail) & _WRAP)), now)
             return
         window.heard = now
         window.suspect = None
@@ -225,11 +225,12 @@ class PgmReceiver:
         window.spm_sqn = said.sqn
         window.path = said.path
         lead = window.absolute(said.lead)
+        trail = lead + 1 - ((said.lead + 1 - said.trail) & _WRAP)
         if not window.reaches(lead):
-            self._suspect(key, window, Suspect(lead + 1, (SPM, said.sqn), None), now)
+            self._suspect(key, window, Suspect(lead, (SPM, said.sqn), None, trail), now)
             return
         window.there_is(lead, now)
-        window.there_is_no_more(lead + 1 - ((said.lead + 1 - said.trail) & _WRAP), now)
+        window.there_is_no_more(trail, now)
         window.fin = window.fin or said.options.fin
         self._look_at(key, window, "reset" if said.options.rst else "", now)
 
@@ -246,13 +247,15 @@ class PgmReceiver:
             self._account(window)
 
     def _suspect(self, key: _Key, window: Window, new: Suspect, now: float) -> None:
-        """The window moves if this is the second packet that says so."""
+        """The window moves if this is the second packet that says so. What it can hold of what is to be had is asked for."""
         old = window.suspect
         if old is None or old.witness == new.witness or abs(old.sqn - new.sqn) > self._size:
             window.suspect = new
             return
         window.suspect = None
-        window.there_is_no_more(min(old.sqn, new.sqn), now)
+        first, last = sorted((old.sqn, new.sqn))
+        window.there_is_no_more(min(first, max(old.trail, new.trail, last + 1 - self._size)), now)
+        window.there_is(last, now)
         for one in (old, new):
             if one.witness[0] == ODATA:
                 window.data(one.sqn, one.tsdu, now)

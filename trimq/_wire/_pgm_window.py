@@ -88,6 +88,8 @@ class Suspect:
     witness: tuple[int, int]
     """The packet's type and number."""
     tsdu: bytes | None
+    trail: int
+    """The oldest that is to be had, as it says."""
 
 
 class _Gap:

@@ -169,6 +169,10 @@ class Recorder(StreamTransport):
         """The transport's."""
         self._transport.check(address, bind=bind)
 
+    def check_system(self) -> None:
+        """The transport's."""
+        self._transport.check_system()
+
     def dial_address(self, bound: str) -> str:
         """The transport's."""
         return self._transport.dial_address(bound)
