@@ -304,3 +304,25 @@ async def test_sockets_on_lo(interface: str) -> None:
         with trio.fail_after(10):
             assert await sub.receive() == [b"a little"]
             assert await sub.receive() == [b"a", bytes(100_000)]
+
+
+async def test_some_and_one_are_the_same_datagrams() -> None:
+    """`DatagramPort.receive_some_now` gives what came together, `receive_now` the same one by one."""
+    with opened(True) as (sender, _), opened(False) as (together, _), opened(False) as (apart, _):
+        datagrams = [(bytes([number]) * 100, "") for number in range(10)]
+        at = 0
+        while at < len(datagrams):
+            at += sender.send_some_now(datagrams, at)
+        got, alone = list[bytes](), list[bytes]()
+        with trio.fail_after(5):
+            while len(got) < 10:
+                await together.wait_receivable()
+                if (run := together.receive_some_now(65535)) is not None:
+                    assert run[1] == "127.0.0.1"
+                    got += run[0]
+            while len(alone) < 10:
+                await apart.wait_receivable()
+                if (one := apart.receive_now(65535)) is not None:
+                    alone.append(one[0])
+        assert got == alone == [data for data, _ in datagrams]
+        assert together.receive_some_now(65535) is None

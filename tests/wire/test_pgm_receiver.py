@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from wire.pgm_network import ADDRESS, GROUP, HOST, TSI, settings
@@ -693,3 +694,35 @@ def test_close() -> None:
     assert hears(sender.data(3), sender.spm(9)) == []
     assert hears.receiver.poll(100.0) == []
     assert hears.told() == []
+
+
+# runs of packets
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_run_is_its_packets(seed: int) -> None:
+    """`receive_run_untrusted` does what `receive_untrusted` does, one by one: order, gaps, strangers, nonsense, the end."""
+    chance = Random(seed)
+    one, other = Sender(), Sender(TSI[:6] + b"\x11\x11")
+    packets = [one.spm(UNKNOWN), *(one.data(sqn) for sqn in range(30)), *(other.data(sqn) for sqn in range(10))]
+    packets += [one.ncf(5), one.nak(5), one.raw(30, b""), one.raw(31, b"\0"), one.data(4, kind=pgm.RDATA), one.data(40)]
+    packets += [packet[:-1] + bytes((packet[-1] ^ 1,)) for packet in packets[5:9]]  # the checksum is wrong
+    packets += [packets[7][:size] for size in (0, 5, 16, 24)]
+    packets.append(pgm.data(pgm.ODATA, TSI[:6], (0x3B53, DESTINATION + 1), 0, 0, b"\0\0\2\0x"))  # another port
+    for _ in range(chance.randrange(30)):
+        place = chance.randrange(len(packets))
+        packets.insert(chance.randrange(len(packets)), packets.pop(place))
+    together, apart = Hears(), Hears()
+    faults = together.receiver.receive_run_untrusted(packets, HOST, 0.0)
+    known = list[str]()
+    for packet in packets:
+        try:
+            apart.receiver.receive_untrusted(packet, HOST, 0.0)
+        except ProtocolError as error:
+            known.append(str(error))
+    assert [str(fault) for fault in faults] == known
+    assert known
+    assert together.take() == apart.take()
+    assert together.told() == apart.told()
+    assert together.receiver.statistics == apart.receiver.statistics
+    assert together.until(1.0) == apart.until(1.0)

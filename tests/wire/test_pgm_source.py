@@ -475,3 +475,26 @@ def test_close_before_anything() -> None:
     assert made.finished
     assert made.deadline == math.inf
     assert made.poll(100.0) == []
+
+
+# a busy machine
+
+
+def test_a_late_timer_costs_no_rate() -> None:
+    """Where data waits, what a timer is late by is made up for, up to 10 ms; after a pause no more leaves than a bucket."""
+    made = source(rate=1_000_000)
+    burst = made.poll(0.0, 10_000)
+    assert not burst
+    made.send([bytes(20_000_000)], 1.0)
+
+    def leaves(now: float) -> float:
+        """Bytes that leave then, headers included."""
+        return sum(len(packet) + 28 for packet in made.poll(now, 10_000))
+
+    assert leaves(1.0) == pytest.approx(250_000, abs=1500)  # after a second's pause: 2 ms' worth
+    now, total = 1.0, 0.0
+    for late in (0.001, 0.004, 0.009, 0.005, 0.002):
+        now += late
+        total += leaves(now)
+    assert total == pytest.approx(0.021 * 125_000_000, abs=3000)
+    assert leaves(now + 0.5) == pytest.approx(1_250_000, abs=3000)  # so late that it is a pause

@@ -134,10 +134,11 @@ class PgmReceiver:
                     if window is None or (source, gsi) != whose:
                         whose = (source, gsi)
                         window = self._windows.get((source, gsi, host))
-                        if window is not None and not window.fresh:
-                            self._ready[window] = None
                     if window is not None and sqn == window.expected and not remainder(packet):
-                        window.fresh.append(packet[24:])
+                        fresh = window.fresh
+                        if not fresh:
+                            self._ready[window] = None
+                        fresh.append(packet[24:])
                         window.next += 1
                         window.expected = window.next & _WRAP
                         window.heard = now

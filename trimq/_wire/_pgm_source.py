@@ -92,6 +92,7 @@ class PgmSource:
         self._rate = settings.bytes_per_second
         self._burst = settings.burst
         self._tokens = self._burst
+        self._filled_at = now
         self._pace = 1.0  # of the rate
         self._paced_at = now
         self._now = now
@@ -124,6 +125,7 @@ class PgmSource:
     def send(self, items: Sequence[Item], now: float) -> None:
         """Takes messages, whatever ``room`` says; they leave at the rate, in order, as `poll` is called."""
         assert not self._closing, "nothing is sent after close"
+        self._fill(now)
         self._packer.add(items)
 
     def receive_untrusted(self, packet: bytes, host: str, now: float) -> None:
@@ -153,6 +155,7 @@ class PgmSource:
 
     def _asked(self, sqns: Sequence[int], now: float) -> None:
         self.statistics.naks += 1
+        self._fill(now)
         self._asked_at = now
         if self._fin:
             self._quiet_at = now + QUIET_AFTER_LOSS
@@ -167,6 +170,13 @@ class PgmSource:
             elif now >= self._repaired.get(sqn, -math.inf) + ELIMINATION:
                 self._confirm[sqn] = None
                 self._repair[sqn] = None
+
+    def _fill(self, now: float) -> None:
+        """Fills the bucket. A timer that is late, where something waits, costs no rate; a pause saves little up."""
+        behind = self._packer.waiting or self._repair
+        most = max(self._burst, LATENESS * self._rate) if behind else self._burst
+        self._tokens = min(most, self._tokens + (now - self._filled_at) * self._rate * self._pace)
+        self._filled_at = now
 
     def _slow_down(self, now: float) -> None:
         """Somebody is overrun: it gets less at a time, or the repairs would be too much for it, too."""
@@ -183,9 +193,7 @@ class PgmSource:
         They count as sent: one that the system does not take is lost like any other, and repaired like any other.
         All but the last of the data packets in a row are of the same size while more is waiting.
         """
-        # A timer that is late, where something waits, does not make it slower; a pause does not make it much faster.
-        most_tokens = max(self._burst, LATENESS * self._rate) if self._packer.waiting or self._repair else self._burst
-        self._tokens = min(most_tokens, self._tokens + (now - self._now) * self._rate * self._pace)
+        self._fill(now)
         self._now = now
         if self._pace < 1.0 and now >= self._paced_at + PACE_INTERVAL:
             self._pace = min(1.0, self._pace + PACE_UP * (now - self._paced_at) / PACE_INTERVAL)
@@ -294,7 +302,7 @@ class PgmSource:
         if self._fin and self._quiet_at > self._now:
             due = min(due, self._quiet_at)
         if self._repair or self._packer.waiting:
-            due = min(due, self._now + max(0.0, self._wanted() - self._tokens) / (self._rate * self._pace))
+            due = min(due, self._filled_at + max(0.0, self._wanted() - self._tokens) / (self._rate * self._pace))
         return due
 
     def close(self, now: float, *, discard: bool = False) -> None:
