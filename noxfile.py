@@ -7,6 +7,7 @@ Only the package registries are needed. Sessions of other Pythons and of speed r
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ TYPED = ["trimq", "tests/type_tests", "examples"]
 nox.options.envdir = os.environ.get("NOX_ENVDIR", ".nox")
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", "guest", f"tests-{HERE}"]
+nox.options.sessions = ["lint", "types", "trio_typing", "docs", "old_peers", "multicast", "guest", f"tests-{HERE}"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
@@ -60,7 +61,8 @@ def tests(session: nox.Session) -> None:
     session.env["COVERAGE_FILE"] = str(Path(session.create_tmp()).resolve() / "coverage")
     session.run("coverage", "erase")
     # the script and not `-m pytest`, which would put the checkout before the installed package
-    ignored = ["--ignore=tests/interop/old", "--ignore=tests/guest"]  # sessions of their own have what these need
+    # sessions of their own have what these need
+    ignored = [f"--ignore=tests/{folder}" for folder in ("interop/old", "interop/multicast", "guest")]
     session.run("coverage", "run", "--parallel-mode", f"{session.bin}/pytest", *ignored, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
@@ -74,6 +76,25 @@ def old_peers(session: nox.Session) -> None:
     session.run("python", "tests/interop/old/install.py", str(peers))
     session.env["TRIMQ_OLD_PEERS"] = str(peers / "peers.json")
     session.run(f"{session.bin}/pytest", "tests/interop/old", *session.posargs)
+
+
+@nox.session
+def multicast(session: nox.Session) -> None:
+    """pgm and epgm with Debian's libzmq, which has OpenPGM. As root on Debian, what is missing is installed by apt-get."""
+    install(session, "test", "peers")
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        apt = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "DPkg::Lock::Timeout=120")
+        needed = {
+            "python3-zmq": "/usr/lib/python3/dist-packages/zmq",
+            "nftables": "/usr/sbin/nft",
+            "iproute2": "/usr/sbin/ip",
+            "tshark": "/usr/bin/tshark",
+        }
+        if missing := [package for package, path in needed.items() if not Path(path).exists()]:
+            session.run(*apt, "update", external=True)
+            quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+            session.run(*apt, "install", "-y", "--no-install-recommends", *missing, external=True, env=quiet)
+    session.run(f"{session.bin}/pytest", "tests/interop/multicast", *session.posargs)
 
 
 @nox.session
