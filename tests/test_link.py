@@ -1084,3 +1084,34 @@ async def test_a_lost_connection_loses_only_what_is_in_doubt(
     doubt = sum(int(record.getMessage().split()[1]) for record in caplog.records if "in doubt" in record.getMessage())
     written = len(sent) - len(got) - doubt
     assert written >= 0
+
+
+@systems
+@pytest.mark.parametrize("socket_type", ["Dealer", "Stream"])
+async def test_a_peer_that_has_gone_before_it_is_read(kind: str, socket_type: str, tmp_path: Path) -> None:
+    """All that it had to say is received; nothing is written meanwhile, which some systems would not let pass."""
+    async with trimq.open_context(linger=0.0) as context:
+        ours = context.socket(getattr(trimq, socket_type))
+        bound = str(ours.bind(endpoint(kind, tmp_path))).partition("://")[2]
+        if kind == "tcp":
+            raw = socket.create_connection(("127.0.0.1", int(bound.rpartition(":")[2])))
+        else:
+            raw = socket.socket(socket.AF_UNIX)
+            raw.connect(bound)
+        said = b"\x00\x02ok"
+        if socket_type == "Dealer":
+            raw.sendall(G)
+            raw.setblocking(False)
+            heard = b""
+            while not heard.endswith(b"DEALER\x08Identity\0\0\0\0"):
+                await trio.lowlevel.wait_readable(raw)
+                heard += raw.recv(1000)
+            said = R + said
+        raw.setblocking(True)
+        raw.sendall(said)
+        raw.close()  # in the same tick: nobody has read yet
+        with trio.fail_after(5):
+            if socket_type == "Dealer":
+                assert await ours.receive() == [b"ok"]
+            else:
+                assert [(await ours.receive())[1] for _ in range(3)] == [b"", said, b""]

@@ -79,7 +79,9 @@ class Link:
         """
         wire = self._wire
         try:
-            await self._send([wire.begin()])
+            # Nothing is not sent: it would be an error to a peer that has gone already, of whom there is something to read.
+            if opening := wire.begin():
+                await self._send([opening])
             while wire.peer is None:
                 try:
                     data = await self._stream.receive_some(_SMALLEST_READ)
@@ -87,7 +89,8 @@ class Link:
                     raise ProtocolError(_HANGS_UP, hung_up=True) from error
                 if not data:
                     raise ProtocolError(_HANGS_UP, hung_up=True)
-                await self._send([wire.handshake_untrusted(bytes(data))])
+                if answer := wire.handshake_untrusted(bytes(data)):
+                    await self._send([answer])
         except ProtocolError as error:
             if error.reply:
                 with suppress(OSError, trio.BrokenResourceError):  # it has gone already

@@ -114,7 +114,10 @@ class PgmTransport(MulticastTransport):
 
     def _socket(self, family: int, endpoint: str) -> socket.socket:
         if self._udp:
-            return socket.socket(family, socket.SOCK_DGRAM)
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:  # a raw socket is of IPv6 only, and refuses the option
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            return sock
         try:
             return socket.socket(family, socket.SOCK_RAW, _PGM)
         except PermissionError as exc:

@@ -1,6 +1,7 @@
-"""Two network namespaces that are joined, as two machines on one network: for multicast that must not go anywhere else.
+"""Network namespaces that are joined, as two machines on one network: for multicast that must not go anywhere else.
 
-They last as long as their two processes, and leave nothing behind. Losing packets is nftables' business.
+They last as long as their processes, and leave nothing behind. As a program it installs what is missing of Debian's
+packages, and prints why there can be no such network, if so.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from contextlib import contextmanager
 
 import attrs
 
-NEEDED = ("unshare", "nsenter", "ip")
+PACKAGES = ("python3-zmq", "tshark", "tcpdump", "nftables", "iproute2")
+TOOLS = ("unshare", "nsenter", "setpriv", "ip", "nft", "tcpdump", "tshark")
+DEBIAN_PYTHON = "/usr/bin/python3"  # its zmq is Debian's libzmq, and that has OpenPGM
+HAS_PGM = "import sys, zmq; sys.exit(not zmq.has('pgm'))"
 
+# What is lost is lost on the way in, of all that PGM may be: the subscriber's NAKs too, where the publisher loses.
 LOSS = """
 table netdev trimq {{
   chain lose {{
     type filter hook ingress device "veth" priority 0;
-    ip protocol {{ udp, 113 }} numgen random mod 100 < {percent} counter drop
-    ip6 nexthdr {{ udp, 113 }} numgen random mod 100 < {percent} counter drop
+    ip protocol {{ udp, 113 }} {some} drop
+    ip6 nexthdr {{ udp, 113 }} {some} drop
   }}
 }}
 """
@@ -28,64 +33,113 @@ table netdev trimq {{
 
 @attrs.frozen
 class Machine:
-    """A namespace, with one interface beside lo: ``veth``."""
+    """A namespace, with lo, and, where there are two, an interface ``veth``.
+
+    Args:
+      holder: the process that it lasts as long as.
+      number: the last digit of its first addresses, 10.77.0.1 and fd77::1.
+    """
 
     holder: subprocess.Popen[bytes]
-    address: str
-    address6: str
+    number: int
 
+    @property
     def prefix(self) -> list[str]:
         """What a command in there begins with."""
         return ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net"]
 
+    def address(self, version: int = 4, nth: int = 0) -> str:
+        """One of its addresses; it has three of IPv4, for senders beside each other."""
+        return f"fd77::{self.number}" if version == 6 else f"10.77.{nth}.{self.number}"
+
     def run(self, *command: str, stdin: str = "") -> str:
         """Runs a command in there, and returns what it printed."""
         done = subprocess.run(
-            [*self.prefix(), *command], input=stdin, capture_output=True, text=True, check=False, timeout=30
+            [*self.prefix, *command], input=stdin, capture_output=True, text=True, check=False, timeout=30
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
     def lose(self, percent: int) -> None:
-        """From now on so many of a hundred packets that come in are lost: of all PGM, or all UDP."""
-        self.run("nft", "-f", "-", stdin=LOSS.format(percent=percent))
+        """From now on so many of a hundred packets that come in are lost, of PGM and of UDP."""
+        some = f"numgen random mod 100 < {percent}" if percent < 100 else ""
+        self.run("nft", "-f", "-", stdin=LOSS.format(some=some))
 
-
-def why_not() -> str:
-    """Why there can be no namespaces here; empty if there can."""
-    missing = [tool for tool in NEEDED if shutil.which(tool) is None]
-    if sys.platform != "linux" or missing:
-        return f"platform: no network namespaces here: {', '.join(missing) or sys.platform}"
-    tried = subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False)
-    return "" if not tried.returncode else "platform: no right to make network namespaces here"
+    def lose_nothing(self) -> None:
+        """From now on all comes in again."""
+        self.run("nft", "delete", "table", "netdev", "trimq")
 
 
 @contextmanager
-def two_machines() -> Iterator[tuple[Machine, Machine]]:
-    """Two of them, 10.77.0.1 and 10.77.0.2, fd77::1 and fd77::2."""
-    holders = [
-        subprocess.Popen(
-            ["unshare", "-n", "sh", "-c", "echo here; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
+def machines(count: int) -> Iterator[list[Machine]]:
+    """One without a network, or two that are joined."""
+    command = ["unshare", "-n", "sh", "-c", "echo here; exec cat"]
+    holders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(count)]
     try:
-        machines: list[Machine] = []
+        made: list[Machine] = []
         for number, holder in enumerate(holders, 1):
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"here\n"
-            machines.append(Machine(holder, f"10.77.0.{number}", f"fd77::{number}"))
-        one, other = machines
-        one.run("ip", "link", "add", "veth", "type", "veth", "peer", "name", "veth", "netns", str(other.holder.pid))
-        for machine in machines:
-            machine.run("ip", "link", "set", "lo", "up")
-            machine.run("ip", "addr", "add", f"{machine.address}/24", "dev", "veth")
-            machine.run("ip", "addr", "add", f"{machine.address6}/64", "dev", "veth", "nodad")
-            machine.run("ip", "link", "set", "veth", "up")
-        for machine in machines:
-            # libzmq looks names up, and multicast, by way of the table of routes
-            machine.run("ip", "route", "add", "224.0.0.0/4", "dev", "veth")
-        yield one, other
+            made.append(Machine(holder, number))
+            made[-1].run("ip", "link", "set", "lo", "up")
+        if count == 2:
+            _join(*made)
+        yield made
     finally:
         for holder in holders:
             holder.communicate()
+
+
+def _join(one: Machine, other: Machine) -> None:
+    one.run("ip", "link", "add", "veth", "type", "veth", "peer", "name", "veth", "netns", str(other.holder.pid))
+    for machine in (one, other):
+        for nth in range(3):
+            machine.run("ip", "addr", "add", f"{machine.address(nth=nth)}/24", "dev", "veth")
+        machine.run("ip", "addr", "add", f"{machine.address(6)}/64", "dev", "veth", "nodad")
+        # Runs of datagrams go as on a real wire, one by one, and so are lost and seen one by one.
+        machine.run("ip", "link", "set", "veth", "gso_max_segs", "1", "up")
+    for machine in (one, other):
+        # The addresses are of three networks; and libzmq looks multicast up in the table of routes.
+        machine.run("ip", "route", "add", "10.77.0.0/16", "dev", "veth")
+        machine.run("ip", "route", "add", "224.0.0.0/4", "dev", "veth")
+        machine.run("ip", "-6", "route", "add", "multicast", "ff00::/8", "dev", "veth", "table", "local", "metric", "1")
+
+
+def why_not() -> str:
+    """Why the tests cannot run here; empty if they can."""
+    if sys.platform != "linux":
+        return "there are network namespaces on Linux only"
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"there is no {', no '.join(missing)}"
+    if subprocess.run([DEBIAN_PYTHON, "-c", HAS_PGM], capture_output=True, check=False).returncode:
+        return f"{DEBIAN_PYTHON} has no zmq with PGM (Debian's package python3-zmq)"
+    try:
+        with machines(2) as (one, _):
+            one.lose(1)
+    except (AssertionError, OSError) as error:
+        return f"no network namespaces, or no nftables in them: {error}"
+    return ""
+
+
+def install() -> None:
+    """apt-get; if that fails, once more with fresh lists."""
+    command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "DPkg::Lock::Timeout=120"]
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    for before in ([], [*environment, *command, "update"]):
+        if before:
+            subprocess.run(before, stdout=subprocess.DEVNULL, check=False, timeout=120)
+        step = [*environment, *command, "install", "--yes", "--no-install-recommends", *PACKAGES]
+        if not subprocess.run(step, stdout=subprocess.DEVNULL, check=False, timeout=300).returncode:
+            return
+
+
+def main() -> None:
+    """Prints why not, after an attempt to install what is missing."""
+    if why_not() and shutil.which("apt-get") is not None:
+        install()
+    print(why_not())
+
+
+if __name__ == "__main__":
+    main()
