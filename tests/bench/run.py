@@ -32,6 +32,7 @@ FILES = [
     "radio_dish.py",
     "matching.py",
     "inproc.py",
+    "multicast.py",
     "idle.py",
     "fairness.py",
     "proxy.py",
