@@ -194,6 +194,23 @@ async def test_no_linger(autojump_clock: MockClock) -> None:
         assert len(await receive(sub, 5)) == 5
 
 
+@pytest.mark.parametrize("end", ["close", "unbind", "aclose"])
+async def test_closed_before_its_service_has_run(end: str, autojump_clock: MockClock) -> None:
+    """What is sent and closed in one tick, without a linger, is the FINs and one message unsent; nothing crashes."""
+    async with opened() as (network, pub, _sub):
+        pub.send_nowait(b"never")
+        match end:
+            case "close":
+                pub.close()
+            case "unbind":
+                pub.unbind(ENDPOINT)
+            case _:
+                await pub.aclose()
+        await wait_all_tasks_blocked()
+        assert not any(port.publishes for port in network.ports)
+        assert {data[4] for _, data, *_ in network.sent} <= {packets.SPM, packets.SPMR}
+
+
 async def test_a_subscriber_that_does_not_receive(autojump_clock: MockClock) -> None:
     """Its queue is full: nothing more is read, nothing is dropped, nothing asked for; when it receives, all comes."""
     async with opened(rate=10_000, receive_hwm=2, recovery_interval=5.0) as (network, pub, sub):

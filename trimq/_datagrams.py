@@ -125,6 +125,7 @@ class DatagramConnector:
         self._rests_until = -math.inf  # the writer's; in the past while it does not rest
         self._wake: Callable[[], object] = _nothing
         self._stalled = False  # nothing is read: there is no room for it
+        self._hung_up = False  # the session and the port are closed
         self._scope = trio.CancelScope()
         remote = self._remote = socket._open(dialled=True)
         remote.carrier = self
@@ -196,7 +197,7 @@ class DatagramConnector:
 
     async def _write(self, port: DatagramPort) -> None:
         outbox, session = self._remote.outbox, self._session
-        while True:
+        while not self._hung_up:
             now = trio.current_time()
             if not session.pending:
                 if outbox.held:
@@ -325,6 +326,7 @@ class DatagramConnector:
         """The context has ended: what is queued still goes out."""
 
     def _hang_up(self, port: DatagramPort) -> None:
+        self._hung_up = True
         now = trio.current_time()
         self._session.close(now, discard=True)
         for data, to in self._session.poll(now):

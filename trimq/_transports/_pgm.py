@@ -36,7 +36,6 @@ __all__ = ["PgmTransport"]
 
 _PGM = 113  # IPPROTO_PGM
 _EXPEDITED = 0xB8  # the type of service that libzmq sets: expedited forwarding (RFC 3246)
-_LARGEST = 65535
 _MOST_BUFFER = 16 * 1024 * 1024
 _SEGMENT, _GRO = 103, 104  # udp(7): UDP_SEGMENT, UDP_GRO: many datagrams of one size in one call
 _MOST_SEGMENTS, _MOST_BYTES = 64, 65000
