@@ -264,12 +264,15 @@ async def test_rubbish(autojump_clock: MockClock) -> None:
         assert await receive(sub, 1) == [b"after"]
 
 
-async def test_what_the_system_does_not_send(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is lost as if on the way: repaired, and no message dropped."""
+async def test_what_the_system_does_not_send(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is lost as if on the way: repaired, and no message dropped. It may be all, and so it is said once for each reason."""
     async with opened() as (_, pub, sub):
         await pub.send(b"0")
         assert await receive(sub, 1) == [b"0"]
-        refusals = [OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH)), OSError(errno.EPERM, "no")]
+        unreachable = OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        refusals = [unreachable, OSError(errno.EPERM, "no"), OSError(errno.EPERM, "no")]
         send_now = MulticastPort.send_now
 
         def send(port: MulticastPort, data: bytes, to: str) -> bool:
@@ -283,6 +286,11 @@ async def test_what_the_system_does_not_send(autojump_clock: MockClock, monkeypa
             await wait_all_tasks_blocked()
         assert await receive(sub, 4) == [b"1", b"2", b"3", b"4"]
         assert (pub.statistics().dropped, pub.statistics().written, sub.statistics().lost) == (0, 5, 0)
+        said = [text for record in caplog.records if "does not send" in (text := record.getMessage())]
+        assert [text.partition(": the system does not send: ")[::2] for text in said] == [
+            (ENDPOINT, "[Errno 1] no"),
+            (ENDPOINT, str(unreachable)),
+        ]
 
 
 async def test_a_publisher_that_comes_again(autojump_clock: MockClock) -> None:

@@ -125,6 +125,7 @@ class DatagramConnector:
         self._rests_until = -math.inf  # the writer's; in the past while it does not rest
         self._wake: Callable[[], object] = _nothing
         self._stalled = False  # nothing is read: there is no room for it
+        self._refusal: int | None = None  # what the system said last of a datagram that it would not send
         self._hung_up = False  # the session and the port are closed
         self._scope = trio.CancelScope()
         remote = self._remote = socket._open(dialled=True)
@@ -233,6 +234,9 @@ class DatagramConnector:
                 logger.debug("%s: a datagram was not sent: %s", self._endpoint, describe(error))
                 if not reliable:
                     self._remote.drop()
+                elif error.errno != self._refusal:  # who is to ask for a repair may hear nothing at all
+                    self._refusal = error.errno
+                    logger.warning("%s: the system does not send: %s", self._endpoint, describe(error))
                 at += 1
             else:
                 outbox.bytes += sum(len(data) for data, _ in datagrams[at : at + sent])
