@@ -267,7 +267,7 @@ async def test_rubbish(autojump_clock: MockClock) -> None:
 async def test_what_the_system_does_not_send(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is lost as if on the way: repaired, and no message dropped. It may be all, and so it is said once for each reason."""
+    """It is lost as if on the way: repaired, and no message dropped. That is said, once for each reason."""
     async with opened() as (_, pub, sub):
         await pub.send(b"0")
         assert await receive(sub, 1) == [b"0"]
