@@ -229,7 +229,8 @@ async def test_immediate_after_a_loss(either: Either, fresh: Fresh) -> None:
         assert await back.receive() == [b"one"]
         await back.close()
         await front.left(0)
-        assert not await front.offer(b"nobody")
+        while await front.offer(b"nobody"):
+            assert isinstance(front, Theirs)  # libzmq tells of the loss before its socket has heard of it
         back = await library.socket("DEALER")
         await back.bind(address)
         await front.peers(1)
