@@ -414,6 +414,7 @@ def test_nothing_is_lost_or_out_of_order(seed: int) -> None:
 def ahead(monkeypatch: pytest.MonkeyPatch) -> Ahead:
     """What would lend as much as it is asked for."""
     pace = Pace()
+    pace.ahead = 1.0
     monkeypatch.setattr(Ahead, "most", lambda self, possible: int(min(possible, 7)))
     return Ahead(pace)
 

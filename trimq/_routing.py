@@ -140,7 +140,7 @@ class RoundRobin:
                 if len(active) > 1:
                     cursor += 1
                     self._cursor = cursor if cursor < len(active) else 0
-                elif (ahead := self._ahead) is not None and not outbox.reader_waits:
+                elif (ahead := self._ahead) is not None and ahead.pace.ahead and not outbox.reader_waits:
                     self._lend(ahead, outbox)
                 return True
         return self.send(item) is not None
@@ -260,7 +260,7 @@ class FairQueue:
                 if len(active) > 1:
                     cursor += 1
                     self._cursor = cursor if cursor < len(active) else 0
-                elif queue and (ahead := self._ahead) is not None:
+                elif queue and (ahead := self._ahead) is not None and ahead.pace.ahead:
                     self._lend(ahead, inbox)
                 return item
             inbox.ask()

@@ -42,6 +42,7 @@ _LEAST = 16  # messages
 _MOST = 320  # messages: with 700 lists in a batch, the garbage collector would run each time
 _MESSAGE = 0.25e-6  # seconds that a message takes in a batch
 _FLOOR = 10e-6  # seconds: below this, switching tasks would cost more than it gives
+_CROWDED = _SLICE / 16  # seconds
 _AHEAD = 32  # calls: more would save little, and hold others up if what is done between them suddenly took long
 _INSTANT = 1e-9  # seconds: for clocks that may stand still
 
@@ -229,7 +230,8 @@ class Pace:
     def _renew(self) -> None:
         if not self._strict:
             self.slice.due = perf_counter() + self._share
-            self.ahead = max(self._share / 8, _FLOOR)
+            # Where many are busy, turns are short, and to look how long they still are costs more than it saves.
+            self.ahead = self._share / 8 if self._share > _CROWDED else 0.0
 
 
 class Ahead:
@@ -237,12 +239,12 @@ class Ahead:
     last ones and by what was done between them.
     """
 
-    __slots__ = ("_calls", "_due", "_pace", "_since", "_took")
+    __slots__ = ("_calls", "_due", "_since", "_took", "pace")
 
     LEAST = 4  # calls; with fewer, what it takes to find out would not pay
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self.pace: Pace = pace
         self._calls = 1  # that were to be made since
         self._since = 0.0
         self._due = 0.0
@@ -250,7 +252,7 @@ class Ahead:
 
     def most(self, possible: float) -> int:
         """So many of those that are possible; 0 if it is not worth while."""
-        pace, calls = self._pace, self._calls
+        pace, calls = self.pace, self._calls
         now = perf_counter()
         due: float = pace.slice.due
         left = due - now
