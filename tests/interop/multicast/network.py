@@ -122,23 +122,30 @@ def why_not() -> str:
     return ""
 
 
-def install() -> None:
-    """apt-get; if that fails, once more with fresh lists."""
-    command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "DPkg::Lock::Timeout=120"]
-    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-    for before in ([], [*environment, *command, "update"]):
-        if before:
-            subprocess.run(before, stdout=subprocess.DEVNULL, check=False, timeout=120)
-        step = [*environment, *command, "install", "--yes", "--no-install-recommends", *PACKAGES]
-        if not subprocess.run(step, stdout=subprocess.DEVNULL, check=False, timeout=300).returncode:
-            return
+def install() -> str:
+    """apt-get, three times at most, from the second on with fresh lists; returns what it last complained of, if it did."""
+    command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "APT::Sandbox::User=root"]
+    command += ["-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3"]
+    complaint = ""
+    for step in ("install", "update", "install", "update", "install"):
+        packages = ["--yes", "--no-install-recommends", *PACKAGES] if step == "install" else []
+        done = subprocess.run([*command, step, *packages], capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode:
+            complaint = " ".join(done.stderr.split())[-1000:] or f"{step} exited with {done.returncode}"
+        elif step == "install":
+            return ""
+    return complaint
 
 
 def main() -> None:
     """Prints why not, after an attempt to install what is missing."""
-    if why_not() and shutil.which("apt-get") is not None:
-        install()
-    print(why_not())
+    why = why_not()
+    if why and shutil.which("apt-get") is not None:
+        complaint = install()
+        why = why_not()
+        if why and complaint:
+            why += f"; apt-get: {complaint}"
+    print(why)
 
 
 if __name__ == "__main__":
