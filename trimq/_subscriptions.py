@@ -109,12 +109,17 @@ def _in_common(one: bytes, other: bytes) -> int:
 
 
 class TopicTable:
-    """Which peers subscribed to which prefixes. A peer counts once per topic, however often it subscribes."""
+    """Which peers subscribed to which prefixes. A peer counts once per topic, however often it subscribes.
 
-    __slots__ = ("_by_topic", "_found", "_search")
+    Attributes:
+      sole: the topic, where there is one only.
+    """
+
+    __slots__ = ("_by_topic", "_found", "_search", "sole")
 
     def __init__(self) -> None:
         self._by_topic: dict[bytes, dict[Remote, None]] = {}
+        self.sole: bytes | None = None
         self._search = _Search(self._by_topic)
         self._found: dict[bytes | None, dict[Remote, None]] = {}  # by the longest topic: who gets the text
 
@@ -133,6 +138,7 @@ class TopicTable:
             subscribers[remote] = None
             return False
         self._by_topic[topic] = {remote: None}
+        self.sole = topic if len(self._by_topic) == 1 else None
         self._search.added(topic)
         return True
 
@@ -147,6 +153,7 @@ class TopicTable:
         if subscribers:
             return False
         del self._by_topic[topic]
+        self.sole = next(iter(self._by_topic)) if len(self._by_topic) == 1 else None
         self._search.removed()
         return True
 
@@ -154,6 +161,9 @@ class TopicTable:
 
     def match(self, topic: bytes) -> dict[Remote, None]:
         """The peers that get a message whose first frame is ``topic``, each once. Not to be changed."""
+        sole = self.sole
+        if sole is not None:
+            return self._by_topic[sole] if topic.startswith(sole) else {}
         longest = self._search.longest(topic)
         found = self._found.get(longest)
         if found is None:

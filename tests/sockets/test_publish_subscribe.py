@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+from operator import length_hint
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from sockets.helpers import (
 
 import trimq
 from trimq import Pub, StateError, Sub, XPub, XSub
+from trimq._util import Ahead
 from trimq.testing import MemoryTransport
 
 publishers = pytest.mark.parametrize("kind", [Pub, XPub])
@@ -44,6 +47,130 @@ def sub_to(ctx: trimq.Context, *topics: bytes, kind: Any = Sub, **options: Any) 
 
 
 # Publishing
+
+
+@jumping
+@both
+@publishers
+@pytest.mark.parametrize("seed", range(4))
+async def test_lent_puts_change_nothing(place: str, kind: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a call may go on without asking, each peer still gets all that it wants, in order, or its drops are counted."""
+    monkeypatch.setattr(Ahead, "most", lambda self, possible: int(min(possible, 7)))
+    chance = random.Random(seed)
+    topics = (b"", b"", b"a", b"ab", b"b")
+    went_short = 0
+    async with opened(send_hwm=20, receive_hwm=20) as ctx:
+        pub = ctx.socket(kind)
+        pub.bind(place)
+        ctx._pace.ahead = 1.0
+        monkeypatch.setattr(type(ctx._pace), "_renew", lambda self: None)
+        subs: dict[Any, tuple[Any, set[bytes], list[bytes]]] = {}
+        for number in range(800):
+            match chance.choice(["send"] * 40 + ["join", "leave", "topic", "topic", "settle", "settle", "many"]):
+                case "send":
+                    message = chance.choice([b"a", b"ab", b"b", b"c"]) + b"%d" % number
+                    went_short += length_hint(pub._credit.puts)
+                    pub.send_nowait(message)
+                    for _, wanted, expected in subs.values():
+                        expected += [message] if message.startswith(tuple(wanted)) else []
+                case "many":
+                    several = [b"a%d" % number + bytes([place]) for place in range(12)]
+                    await pub.send_many(several)
+                    for _, wanted, expected in subs.values():
+                        expected += several if several[0].startswith(tuple(wanted)) else []
+                case "join" if len(subs) < 3:
+                    sub = ctx.socket(Sub)
+                    await joins(sub, place)
+                    await settle()
+                    subs[sub] = (remote(pub, -1), set(), [])
+                case "leave" if subs:
+                    sub = chance.choice(list(subs))
+                    peer, _, expected = subs.pop(sub)
+                    await check(sub, peer, expected)
+                    sub.close()
+                    await settle()
+                case "topic" if subs:
+                    sub = chance.choice(list(subs))
+                    peer, wanted, expected = subs[sub]
+                    await check(sub, peer, expected)  # what is no longer wanted is not handed out
+                    topic = chance.choice(topics)
+                    if topic in wanted:
+                        wanted.remove(topic)
+                        sub.unsubscribe(topic)
+                    else:
+                        wanted.add(topic)
+                        sub.subscribe(topic)
+                    await settle()
+                case "settle":
+                    for sub, (peer, _, expected) in subs.items():
+                        await check(sub, peer, expected)
+        for sub, (peer, _, expected) in subs.items():
+            await check(sub, peer, expected)
+    assert went_short > 100
+
+
+async def check(sub: Any, peer: Any, expected: list[bytes]) -> None:
+    """A subscriber has got what it should, in order, but for what was counted as dropped. All counts begin anew."""
+    got = [message[0] for message in await all_of(sub)]
+    rest = iter(expected)
+    assert all(message in rest for message in got)
+    assert len(expected) - len(got) == peer.dropped
+    peer.dropped = 0
+    expected.clear()
+
+
+@jumping
+@publishers
+async def test_loans_end_with_each_subscription(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody misses what others have borrowed room for, nor gets what it no longer wants; its writer is busy meanwhile."""
+    monkeypatch.setattr(Ahead, "most", lambda self, possible: int(min(possible, 7)))
+    network = MemoryTransport(buffer=100)
+    async with opened(network) as ctx:
+        pub = ctx.socket(kind)
+        pub.bind("tcp://place:1")
+        deaf = RawPeer(await raw_connect(network))
+        await deaf.handshake(b"SUB")
+        await deaf.stream.send_all(zmtp_message(b"\1"))
+        await pub.wait_for_subscribers()
+        ctx._pace.ahead = 1.0
+        expected = 0
+
+        async def lends() -> None:
+            nonlocal expected
+            for _ in range(8):
+                await pub.send(b"x" * 200)
+                expected += 1
+                if length_hint(pub._credit.puts) > 3:
+                    break
+            else:
+                pytest.fail("it lends nothing")
+            assert len(remote(pub).outbox) == expected
+
+        await lends()
+        await settle()
+        await lends()  # with the queue's own append
+        late = ctx.socket(Sub)
+        late.subscribe(b"y")
+        await joins(late, "tcp://place:1")
+        await pub.wait_for_subscribers(2, b"y")
+        await pub.send(b"y")
+        expected += 1
+        assert await all_of(late) == [[b"y"]]
+        ctx._pace.ahead = 1.0
+        await lends()
+        late.subscribe(b"")
+        await pub.wait_for_subscribers(2, b"all")
+        await pub.send(b"all")
+        expected += 1
+        assert await all_of(late) == [[b"all"]]
+        late.close()
+        await settle()
+        ctx._pace.ahead = 1.0
+        await lends()
+        await deaf.stream.send_all(zmtp_message(b"\0"))
+        await settle()
+        await pub.send(b"nobody")
+        assert len(remote(pub).outbox) == expected
 
 
 @jumping

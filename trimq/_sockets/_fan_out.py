@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from .._errors import ProtocolError
@@ -13,7 +14,7 @@ from .._options import Option, boolean, choice
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, FanOut
 from .._subscriptions import Table
-from .._util import until
+from .._util import Ahead, until
 from ._flow import SendingMany, Sent_contra
 
 __all__ = ["MAX_TOPICS", "FanningOut"]
@@ -50,10 +51,15 @@ class FanningOut(SendingMany[Sent_contra]):
         False, boolean, 'The same as ``mute="block"``, by libzmq\'s name (ZMQ_XPUB_NODROP).', also=("mute",)
     )
 
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self._ahead = Ahead(self._pace)
+
     def _prepare(self) -> None:
         super()._prepare()
         self._topics = self._make_table()
         self._sure = 0  # messages that find room at every subscriber, whatever their topic
+        self._lent: list[Callable[[Body], object]] = []  # what calls may do without asking: see `_routing`
         self._choose()
         self._room = self._room_for_all
 
@@ -89,15 +95,45 @@ class FanningOut(SendingMany[Sent_contra]):
         await until(test, self._peer_bell, pace=self._pace)
 
     def _publish(self, item: Body) -> bool:
+        self._lent.clear()
         remotes = self._topics.match(item if type(item) is bytes else item[0])  # type: ignore[arg-type]
         if remotes:
             many = len(remotes) > 1
             if self._sure > 0 or self._find_room():
                 self._sure -= 1
                 FanOut.spread(item, remotes, many)
+                if self._ahead.pace.ahead and self._offer == self._publish:  # else a type has to see each message
+                    most = self._ahead.most(self._sure)
+                    self._sure -= most
+                    self._lent += [self._lendable(remotes)] * most
+                    self._credit.puts = iter(self._lent)
                 return True
             return self._publish_to(item, remotes)
         return True
+
+    def _lendable(self, remotes: Mapping[Remote, None]) -> Callable[[Body], object]:
+        """What may be called for messages that all find room, after one that went to these peers."""
+        return self._spread
+
+    def _spread(self, item: Body) -> None:
+        """Publishes where all have room."""
+        remotes = self._topics.match(item if type(item) is bytes else item[0])  # type: ignore[arg-type]
+        if remotes:
+            FanOut.spread(item, remotes, len(remotes) > 1)
+
+    def _offer_many(self, values: Iterator[Sent_contra], limit: int) -> int:
+        if self._offer != self._publish:
+            return super()._offer_many(values, limit)
+        taken = 0
+        for value in islice(values, limit):
+            taken += 1
+            item: Any = value if type(value) is bytes else self._pack(value)
+            if self._sure > 0:
+                self._sure -= 1
+                self._spread(item)
+            elif not self._publish(item):
+                self._refuse_many()
+        return taken
 
     def _publish_to(self, item: Body, remotes: Mapping[Remote, None]) -> bool:
         """Publishes to peers of which some may be full."""
@@ -131,11 +167,17 @@ class FanningOut(SendingMany[Sent_contra]):
         super()._set_marks(remote)
 
     def _look_again(self) -> None:
+        """It is no longer sure who has room for how much."""
         self._sure = 0
+        self._lent.clear()
+
+    def _hook(self, remote: Remote) -> None:
+        super()._hook(remote)
+        remote.outbox.lent_puts = self._lent.clear
 
     def _linked(self, remote: Remote) -> None:
         super()._linked(remote)
-        self._sure = 0  # it may get a message of welcome, and its queue is not like the others'
+        self._look_again()  # it may get a message of welcome, and its queue is not like the others'
 
     def _opened(self, remote: Remote) -> None:
         super()._opened(remote)
@@ -156,7 +198,7 @@ class FanningOut(SendingMany[Sent_contra]):
             return
         else:
             first = self._topics.remove(topic, remote)
-        self._sure = 0
+        self._look_again()
         if self._monitor.listeners:
             self._tell_listeners(remote, topic, subscribe)
         self._subscribed(remote, topic, subscribe, first)
@@ -189,4 +231,5 @@ class FanningOut(SendingMany[Sent_contra]):
             if self._monitor.listeners:
                 self._tell_listeners(remote, topic, False)
             self._subscribed(remote, topic, False, self._topics.forget(topic, remote))
+        self._look_again()
         self._serve_senders()

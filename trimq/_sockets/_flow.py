@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
@@ -211,9 +211,13 @@ class SendingMany(Sending[Sent_contra]):
         for value in islice(values, limit):
             taken += 1
             if not self._offer(value if type(value) is bytes else self._pack(value)):
-                self._check_open()
-                raise RuntimeError("the iterator given to send_many must not itself send on the socket")
+                self._refuse_many()
         return taken
+
+    def _refuse_many(self) -> NoReturn:
+        """A message was refused where there was room."""
+        self._check_open()
+        raise RuntimeError("the iterator given to send_many must not itself send on the socket")
 
     def _offer_listed(self, values: Sequence[Sent_contra]) -> int:
         """Queues messages, no more than there is room for, that nobody's code brings up one by one."""

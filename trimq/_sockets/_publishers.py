@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Unpack
 
@@ -72,8 +74,18 @@ class Publisher(ReliablyMulticasting, FanningOut[MessageLike]):
         "Whether of a message with several frames only the first may be a subscription (ZMQ_ONLY_FIRST_SUBSCRIBE).",
     )
 
+    _topics: TopicTable
+
     def _make_table(self) -> TopicTable:
         return TopicTable()
+
+    def _lendable(self, remotes: Mapping[Remote, None]) -> Callable[[Body], object]:
+        if self._topics.sole == b"" and len(remotes) == 1:  # there is nothing to look up
+            [remote] = remotes
+            outbox = remote.outbox
+            if remote.partner is None and type(outbox.queue) is deque and not outbox.reader_waits:
+                return outbox.queue.append
+        return super()._lendable(remotes)
 
     def _choose(self) -> None:
         self._offer = self._publish_inverted if self.invert_matching else self._publish
@@ -108,12 +120,12 @@ class Publisher(ReliablyMulticasting, FanningOut[MessageLike]):
         super()._joined(remote)
         if remote.datagram_size is not None:
             self._topics.add(b"", remote)
-            self._sure = 0
+            self._look_again()
 
     def _left(self, remote: Remote) -> None:
         if remote.datagram_size is not None:
             self._topics.forget(b"", remote)
-            self._sure = 0
+            self._look_again()
         super()._left(remote)
 
     def _interested(self, remote: Remote) -> bool:
@@ -229,7 +241,7 @@ class XPub(Publisher, Receiving[Message]):
         if not self.manual:
             raise StateError("an XPub subscribes for its peers only with manual=True; to subscribe, use Sub or XSub")
         if self._last is not None and self._last.info is not None:
-            self._sure = 0
+            self._look_again()
             if subscribe:
                 self._topics.add(topic, self._last)
             else:

@@ -126,13 +126,13 @@ class Radio(Multicasting, FanningOut[GroupMessage], trio.abc.SendChannel[GroupMe
         super()._joined(remote)
         if remote.datagram_size is not None:
             self._topics.add_everywhere(remote)
-            self._sure = 0
+            self._look_again()
             self._most = _most(self._remotes)
 
     def _left(self, remote: Remote) -> None:
         if remote.datagram_size is not None:
             self._topics.remove_everywhere(remote)
-            self._sure = 0
+            self._look_again()
             self._most = _most(other for other in self._remotes if other is not remote)
         super()._left(remote)
 
