@@ -72,12 +72,12 @@ async def test_lent_puts_change_nothing(place: str, kind: Any, seed: int, monkey
                     went_short += length_hint(pub._credit.puts)
                     pub.send_nowait(message)
                     for _, wanted, expected in subs.values():
-                        expected += [message] if message.startswith(tuple(wanted)) else []
+                        expected.extend([message] if message.startswith(tuple(wanted)) else [])
                 case "many":
                     several = [b"a%d" % number + bytes([place]) for place in range(12)]
                     await pub.send_many(several)
                     for _, wanted, expected in subs.values():
-                        expected += several if several[0].startswith(tuple(wanted)) else []
+                        expected.extend(several if several[0].startswith(tuple(wanted)) else [])
                 case "join" if len(subs) < 3:
                     sub = ctx.socket(Sub)
                     await joins(sub, place)
