@@ -422,6 +422,7 @@ async def test_the_routing_id_holds_for_later_connects() -> None:
         router.bind("tcp://place:1")
         endpoint = dealer.connect("tcp://place:1")
         await router.wait_for_peers()
+        await endpoint.ready()  # a handshake that is not complete would fail, and that is a fault
         dealer.routing_id = b"two"
         network.drop_all()
         await wait_all_tasks_blocked()
