@@ -27,171 +27,171 @@ TRIOS = (1.15, 0.6, 3.0)
 TABLE = {
     ("3.11", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            56.4         4.5        27.3         2.0
-one await                     pull            52.6         3.8        27.7         2.0
-one await                     loop             0.0         0.0         2.7         0.1
-one await, in memory          push            56.4         4.5        27.3         2.0
-one await, in memory          pull            52.6         3.8        27.8         2.1
-one await, in memory          loop             0.0         0.0         2.8         0.1
+one await                     push            56.5         4.5        27.3         2.0
+one await                     pull            54.4         4.0        27.9         2.1
+one await                     loop             0.0         0.0         3.3         0.2
+one await, in memory          push            57.8         4.6        27.5         2.1
+one await, in memory          pull            51.2         3.8        27.6         2.1
+one await, in memory          loop             0.0         0.0         2.4         0.1
 one at a time                 push           455.0        38.0        27.0         2.0
-one at a time                 pull          1098.0        76.0       271.0        20.0
+one at a time                 pull          1112.0        78.0       275.0        21.0
 one at a time                 loop             0.0         0.0       675.0        33.0
 many                          push            32.5         2.1         0.2         0.0
-many                          pull            19.8         0.3         0.5         0.0
+many                          pull            19.9         0.3         0.5         0.0
 many                          loop             0.0         0.0         1.4         0.1
-3 frames                      push           182.8        10.7        27.6         2.0
-3 frames                      pull            58.6         4.1        27.9         2.1
-3 frames                      loop             0.0         0.0         3.9         0.2
-3 frames, many                push           151.9         7.2         0.5         0.0
-3 frames, many                pull            48.1         1.1         0.8         0.1
-3 frames, many                loop             0.0         0.0         3.0         0.1
-1 to 5 frames of 1 to 1500 B  push           177.1        10.8        28.0         2.1
-1 to 5 frames of 1 to 1500 B  pull           313.4        12.3        28.9         2.2
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         6.6         0.3
+3 frames                      push           187.3        11.0        27.9         2.1
+3 frames                      pull            28.8         3.3        28.1         2.1
+3 frames                      loop             0.0         0.0         4.4         0.2
+3 frames, many                push           152.1         7.2         0.6         0.0
+3 frames, many                pull            58.1         1.4         0.9         0.1
+3 frames, many                loop             0.0         0.0         2.9         0.1
+1 to 5 frames of 1 to 1500 B  push           198.6        11.5        29.2         2.2
+1 to 5 frames of 1 to 1500 B  pull           305.2        11.6        28.9         2.2
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         7.4         0.3
 64 KiB                        push           212.9        17.8       334.8        32.2
-64 KiB                        pull          1084.5        69.1       278.0        25.0
+64 KiB                        pull          1111.5        72.1       282.0        26.0
 64 KiB                        loop             0.0         0.0       887.0        40.6
-from 10                       push           275.0        16.2        32.6         2.4
-from 10                       pull           167.6         9.7        33.1         2.5
-from 10                       loop             0.0         0.0        23.6         0.8
-to 10                         push           133.3         9.9        27.6         2.0
-to 10                         pull            97.8         6.2        32.6         2.4
-to 10                         loop             0.0         0.0        10.3         0.4
-inproc                        push            48.1         3.6        27.2         2.0
-inproc                        pull            48.7         3.7        27.3         2.0
+from 10                       push           102.6         7.2        28.9         2.2
+from 10                       pull           150.6         9.0        31.0         2.3
+from 10                       loop             0.0         0.0         9.0         0.3
+to 10                         push           128.9         9.5        27.5         2.0
+to 10                         pull            71.9         4.8        30.0         2.2
+to 10                         loop             0.0         0.0         5.6         0.2
+inproc                        push            48.4         3.6        27.3         2.0
+inproc                        pull            49.1         3.7        27.3         2.0
 inproc                        loop             0.0         0.0         1.8         0.1
 inproc, many                  push            21.8         1.1         0.1         0.0
-inproc, many                  pull            17.6         0.4         0.1         0.0
+inproc, many                  pull            17.7         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1760.0       123.0       298.0        22.0
-round trip                    rep           1927.0       136.0       298.0        22.0
+round trip                    req           1774.0       125.0       302.0        23.0
+round trip                    rep           1941.0       138.0       302.0        23.0
 round trip                    loop             0.0         0.0      1350.0        66.0
-echo, 10 x 32                 dealer         158.5        11.4        61.5         4.6
-echo, 10 x 32                 router         396.9        26.3        59.8         4.4
-echo, 10 x 32                 loop             0.0         0.0        23.5         0.8
-to 10 subscribers             pub            548.8        35.1        29.3         2.2
-to 10 subscribers             sub            920.1        61.8       297.6        22.0
-to 10 subscribers             loop             0.0         0.0        56.4         2.1
-to 10 subscribers, many       pub            539.4        33.0         1.7         0.1
-to 10 subscribers, many       sub            608.1        27.2        27.0         2.0
-to 10 subscribers, many       loop             0.0         0.0        42.1         1.5
-1000 topics                   pub            291.8        20.2        28.2         2.1
-1000 topics                   sub            123.7         9.1        28.3         2.1
-1000 topics                   loop             0.0         0.0         5.9         0.3
-handed on                     middle         170.0        12.5        55.8         4.1
-handed on, many               middle          93.4         4.9         1.2         0.1
+echo, 10 x 32                 dealer         163.0        11.7        63.7         4.7
+echo, 10 x 32                 router         397.3        26.5        59.5         4.4
+echo, 10 x 32                 loop             0.0         0.0        25.5         0.9
+to 10 subscribers             pub            541.5        34.6        29.0         2.2
+to 10 subscribers             sub            776.3        55.2       289.0        21.5
+to 10 subscribers             loop             0.0         0.0        35.1         1.3
+to 10 subscribers, many       pub            543.7        33.4         1.8         0.2
+to 10 subscribers, many       sub            424.3        17.9        14.9         1.1
+to 10 subscribers, many       loop             0.0         0.0        25.3         0.9
+1000 topics                   pub            293.0        20.2        28.2         2.1
+1000 topics                   sub            126.2         9.1        28.0         2.1
+1000 topics                   loop             0.0         0.0         5.5         0.2
+handed on                     middle         164.9        12.2        55.4         4.1
+handed on, many               middle          94.2         5.0         1.3         0.1
 """,
     ("3.12", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            51.9         4.5        25.2         2.0
-one await                     pull            50.1         3.9        25.7         2.1
-one await                     loop             0.0         0.0         2.7         0.1
-one await, in memory          push            51.3         4.5        25.2         2.0
-one await, in memory          pull            49.5         3.9        25.7         2.1
-one await, in memory          loop             0.0         0.0         2.4         0.1
+one await                     push            52.0         4.5        25.3         2.0
+one await                     pull            47.9         3.8        25.6         2.1
+one await                     loop             0.0         0.0         2.3         0.1
+one await, in memory          push            53.5         4.6        25.6         2.1
+one await, in memory          pull            49.6         3.9        25.8         2.1
+one await, in memory          loop             0.0         0.0         2.9         0.1
 one at a time                 push           405.0        38.0        25.0         2.0
-one at a time                 pull          1008.0        76.0       249.0        20.0
+one at a time                 pull          1019.0        78.0       253.0        21.0
 one at a time                 loop             0.0         0.0       628.0        33.0
 many                          push            29.3         2.1         0.2         0.0
-many                          pull            18.3         0.3         0.4         0.0
+many                          pull            18.5         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           164.9        10.6        25.5         2.0
-3 frames                      pull            66.5         4.4        26.0         2.1
-3 frames                      loop             0.0         0.0         3.8         0.2
+3 frames                      push           166.8        10.8        25.6         2.1
+3 frames                      pull            41.3         3.9        26.0         2.1
+3 frames                      loop             0.0         0.0         3.9         0.2
 3 frames, many                push           137.5         7.2         0.5         0.0
-3 frames, many                pull            32.2         0.8         0.8         0.1
-3 frames, many                loop             0.0         0.0         2.6         0.1
-1 to 5 frames of 1 to 1500 B  push           163.9        11.0        25.8         2.1
-1 to 5 frames of 1 to 1500 B  pull           304.5        12.2        26.6         2.1
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.6         0.3
+3 frames, many                pull            55.0         1.3         0.7         0.1
+3 frames, many                loop             0.0         0.0         2.2         0.1
+1 to 5 frames of 1 to 1500 B  push           158.7        10.7        26.0         2.1
+1 to 5 frames of 1 to 1500 B  pull           291.8        11.3        26.4         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         4.1         0.2
 64 KiB                        push           191.5        17.6       300.6        32.2
-64 KiB                        pull          1000.3        69.1       253.0        25.0
+64 KiB                        pull          1024.3        72.1       257.0        26.0
 64 KiB                        loop             0.0         0.0       833.1        40.6
-from 10                       push           246.4        15.7        29.7         2.4
-from 10                       pull           153.0         9.5        30.2         2.4
-from 10                       loop             0.0         0.0        20.6         0.8
-to 10                         push           120.5         9.9        25.6         2.0
-to 10                         pull            91.2         6.2        30.3         2.4
-to 10                         loop             0.0         0.0        10.3         0.4
-inproc                        push            43.4         3.5        25.2         2.0
-inproc                        pull            43.6         3.6        25.2         2.0
+from 10                       push           126.2         8.9        27.1         2.2
+from 10                       pull           140.4         8.8        28.5         2.3
+from 10                       loop             0.0         0.0         9.2         0.3
+to 10                         push           119.8         9.8        25.5         2.0
+to 10                         pull            63.7         4.7        27.5         2.2
+to 10                         loop             0.0         0.0         5.0         0.2
+inproc                        push            43.7         3.5        25.3         2.0
+inproc                        pull            43.9         3.6        25.3         2.0
 inproc                        loop             0.0         0.0         1.5         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
 inproc, many                  pull            16.2         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1614.0       123.0       274.0        22.0
-round trip                    rep           1755.0       136.0       274.0        22.0
+round trip                    req           1625.0       125.0       278.0        23.0
+round trip                    rep           1766.0       138.0       278.0        23.0
 round trip                    loop             0.0         0.0      1256.0        66.0
-echo, 10 x 32                 dealer         141.3        11.2        56.9         4.6
-echo, 10 x 32                 router         359.1        26.3        55.3         4.4
-echo, 10 x 32                 loop             0.0         0.0        22.3         0.8
-to 10 subscribers             pub            510.9        35.2        27.2         2.2
-to 10 subscribers             sub            820.6        60.1       273.6        21.9
-to 10 subscribers             loop             0.0         0.0        48.6         1.9
-to 10 subscribers, many       pub            500.7        33.0         1.6         0.1
-to 10 subscribers, many       sub            534.5        25.2        23.0         1.9
-to 10 subscribers, many       loop             0.0         0.0        37.5         1.4
-1000 topics                   pub            263.7        20.0        26.0         2.1
-1000 topics                   sub            120.8         9.3        26.3         2.1
-1000 topics                   loop             0.0         0.0         5.8         0.3
-handed on                     middle         144.9        11.9        51.1         4.1
-handed on, many               middle          82.7         4.9         1.1         0.1
+echo, 10 x 32                 dealer         149.9        11.7        58.3         4.7
+echo, 10 x 32                 router         361.9        26.6        55.3         4.5
+echo, 10 x 32                 loop             0.0         0.0        24.1         0.9
+to 10 subscribers             pub            509.8        35.0        27.4         2.2
+to 10 subscribers             sub            710.0        54.5       266.2        21.3
+to 10 subscribers             loop             0.0         0.0        32.6         1.3
+to 10 subscribers, many       pub            501.4        33.1         1.7         0.2
+to 10 subscribers, many       sub            385.2        16.9        11.1         0.9
+to 10 subscribers, many       loop             0.0         0.0        20.1         0.8
+1000 topics                   pub            265.2        20.1        26.0         2.1
+1000 topics                   sub            117.1         9.1        26.1         2.1
+1000 topics                   loop             0.0         0.0         4.5         0.2
+handed on                     middle         145.6        11.9        51.2         4.1
+handed on, many               middle          82.9         4.9         1.1         0.1
 """,
     ("3.13", "0.35.0"): """
                                              trimq       calls        trio  trio calls
-one await                     push            53.0         4.5        25.3         2.0
-one await                     pull            50.5         3.9        25.8         2.1
-one await                     loop             0.0         0.0         3.1         0.1
-one await, in memory          push            52.5         4.5        25.2         2.0
-one await, in memory          pull            49.5         3.8        25.7         2.1
-one await, in memory          loop             0.0         0.0         2.5         0.1
+one await                     push            52.6         4.5        25.3         2.0
+one await                     pull            49.2         3.8        25.6         2.1
+one await                     loop             0.0         0.0         2.3         0.1
+one await, in memory          push            54.7         4.6        25.6         2.1
+one await, in memory          pull            51.3         3.9        25.8         2.1
+one await, in memory          loop             0.0         0.0         3.0         0.1
 one at a time                 push           420.0        38.0        25.0         2.0
-one at a time                 pull          1028.0        76.0       252.0        20.0
+one at a time                 pull          1041.0        78.0       256.0        21.0
 one at a time                 loop             0.0         0.0       646.0        33.0
 many                          push            29.3         2.1         0.2         0.0
-many                          pull            17.9         0.3         0.4         0.0
+many                          pull            18.1         0.3         0.4         0.0
 many                          loop             0.0         0.0         1.3         0.1
-3 frames                      push           163.6        10.7        25.5         2.0
-3 frames                      pull            53.6         4.0        25.8         2.1
-3 frames                      loop             0.0         0.0         3.5         0.2
-3 frames, many                push           134.5         7.2         0.5         0.0
-3 frames, many                pull            52.3         1.4         0.8         0.1
+3 frames                      push           165.1        10.8        25.6         2.1
+3 frames                      pull            48.6         4.1        26.2         2.1
+3 frames                      loop             0.0         0.0         4.5         0.2
+3 frames, many                push           135.0         7.3         0.5         0.0
+3 frames, many                pull            36.0         1.0         0.8         0.1
 3 frames, many                loop             0.0         0.0         2.7         0.1
-1 to 5 frames of 1 to 1500 B  push           157.0        10.5        25.9         2.1
-1 to 5 frames of 1 to 1500 B  pull           282.1        12.1        26.7         2.1
-1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         5.8         0.3
+1 to 5 frames of 1 to 1500 B  push           156.6        10.8        26.0         2.1
+1 to 5 frames of 1 to 1500 B  pull           271.3        11.3        26.4         2.1
+1 to 5 frames of 1 to 1500 B  loop             0.0         0.0         4.2         0.2
 64 KiB                        push           192.8        17.6       302.6        32.2
-64 KiB                        pull          1017.2        69.1       257.9        25.0
+64 KiB                        pull          1044.2        72.1       261.9        26.0
 64 KiB                        loop             0.0         0.0       855.5        40.6
-from 10                       push           239.0        15.2        29.3         2.3
-from 10                       pull           151.8         9.4        30.2         2.4
-from 10                       loop             0.0         0.0        19.5         0.7
-to 10                         push           127.3         9.9        25.6         2.0
-to 10                         pull            89.2         6.3        30.9         2.5
-to 10                         loop             0.0         0.0        11.2         0.4
-inproc                        push            44.5         3.5        25.3         2.0
-inproc                        pull            43.2         3.5        25.1         2.0
+from 10                       push            64.3         5.4        25.9         2.1
+from 10                       pull           132.1         8.5        27.9         2.2
+from 10                       loop             0.0         0.0         6.4         0.2
+to 10                         push           125.2         9.7        25.5         2.0
+to 10                         pull            68.0         5.0        28.3         2.3
+to 10                         loop             0.0         0.0         6.1         0.2
+inproc                        push            44.7         3.5        25.3         2.0
+inproc                        pull            43.4         3.5        25.1         2.0
 inproc                        loop             0.0         0.0         1.3         0.1
 inproc, many                  push            19.7         1.1         0.1         0.0
 inproc, many                  pull            15.8         0.4         0.1         0.0
 inproc, many                  loop             0.0         0.0         0.3         0.0
-round trip                    req           1640.0       123.0       277.0        22.0
-round trip                    rep           1785.0       136.0       277.0        22.0
+round trip                    req           1653.0       125.0       281.0        23.0
+round trip                    rep           1798.0       138.0       281.0        23.0
 round trip                    loop             0.0         0.0      1292.0        66.0
-echo, 10 x 32                 dealer         142.9        11.2        57.0         4.6
-echo, 10 x 32                 router         366.7        26.3        55.4         4.4
-echo, 10 x 32                 loop             0.0         0.0        22.7         0.8
-to 10 subscribers             pub            516.1        35.4        27.2         2.2
-to 10 subscribers             sub            788.8        59.1       273.3        21.9
-to 10 subscribers             loop             0.0         0.0        49.9         2.0
-to 10 subscribers, many       pub            504.4        33.2         1.3         0.1
-to 10 subscribers, many       sub            493.6        23.9        21.4         1.7
-to 10 subscribers, many       loop             0.0         0.0        34.0         1.2
-1000 topics                   pub            268.2        20.0        25.9         2.1
-1000 topics                   sub            121.3         9.2        26.0         2.1
-1000 topics                   loop             0.0         0.0         4.8         0.2
-handed on                     middle         148.8        12.1        51.3         4.1
-handed on, many               middle          82.2         4.9         1.1         0.1
+echo, 10 x 32                 dealer         150.8        11.7        58.4         4.7
+echo, 10 x 32                 router         369.4        26.6        55.4         4.5
+echo, 10 x 32                 loop             0.0         0.0        24.6         0.9
+to 10 subscribers             pub            513.2        35.1        27.4         2.2
+to 10 subscribers             sub            706.8        54.5       266.3        21.3
+to 10 subscribers             loop             0.0         0.0        33.3         1.3
+to 10 subscribers, many       pub            503.5        33.1         1.5         0.1
+to 10 subscribers, many       sub            371.7        16.9        11.2         0.9
+to 10 subscribers, many       loop             0.0         0.0        19.9         0.8
+1000 topics                   pub            268.8        20.1        26.0         2.1
+1000 topics                   sub            121.7         9.2        26.2         2.1
+1000 topics                   loop             0.0         0.0         4.7         0.2
+handed on                     middle         148.3        12.0        51.2         4.1
+handed on, many               middle          82.6         4.9         1.1         0.1
 """,
 }
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trimq
 from trimq import Endpoint, EndpointState
-from trimq._util import Pace
+from trimq._pace import Pace
 from trimq.testing import MemoryTransport
 
 

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trimq import _flusher
 from trimq._flusher import Flusher
-from trimq._util import Pace
+from trimq._pace import Pace
 
 
 class Clock:

@@ -23,8 +23,8 @@ import trimq
 from trimq import EndpointState
 from trimq._heart import Echoes, Heart, Pulse
 from trimq._options import Settings
+from trimq._pace import Pace
 from trimq._pipe import Pipe
-from trimq._util import Pace
 from trimq.testing import MemoryStream, MemoryTransport
 
 LONG = 7200.0  # seconds

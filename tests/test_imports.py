@@ -20,7 +20,8 @@ PACKAGE = Path(__file__).parents[1] / "trimq"
 LINES: tuple[tuple[str, ...], ...] = (
     # ground
     ("_errors", "_version"),
-    ("_options", "_zmq_options", "_address", "_message", "_util"),
+    ("_options", "_zmq_options", "_address", "_message", "_pace"),
+    ("_util",),
     ("_abc",),
     ("_abc_datagrams",),
     ("_wire",),

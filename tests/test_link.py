@@ -30,10 +30,10 @@ from trimq._heart import Heart
 from trimq._link import Link
 from trimq._message import Subscription
 from trimq._options import Settings
+from trimq._pace import Pace
 from trimq._pipe import Pipe
 from trimq._remote import Remote
 from trimq._transports._system import SystemStream
-from trimq._util import Pace
 
 ALL = 1 << 40
 PING = command(b"PING", b"\0\0context")
@@ -1115,3 +1115,45 @@ async def test_a_peer_that_has_gone_before_it_is_read(kind: str, socket_type: st
                 assert await ours.receive() == [b"ok"]
             else:
                 assert [(await ours.receive())[1] for _ in range(3)] == [b"", said, b""]
+
+
+# when many read
+
+
+async def deliveries(flusher: Flusher, sizes: Sequence[int]) -> list[int]:
+    """What links deliver in each tick, in messages, whose peers have all sent so many bytes at once."""
+    frame = b"\0\x3e" + bytes(62)
+    cases = [Case(Taker(), flusher, receive_hwm=math.inf) for _ in sizes]
+    counts: list[int] = []
+
+    class Count(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            counts.append(sum(len(case.inbox.queue) for case in cases))
+
+    async with trio.open_nursery() as nursery:
+        for case in cases:
+            nursery.start_soon(case.run)
+        await wait_all_tasks_blocked()
+        count = Count()
+        trio.lowlevel.add_instrument(count)
+        for case, size in zip(cases, sizes, strict=True):
+            assert isinstance(case.stream, Taker)
+            case.stream.give(frame * (size // 64))
+        await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(count)
+        nursery.cancel_scope.cancel()
+    assert counts[-1] == sum(sizes) // 64, "nothing was lost"
+    return [b - a for a, b in pairwise([0, *counts])]
+
+
+async def test_many_links_that_read_much_take_turns(flusher: Flusher) -> None:
+    """Promise 5: what is delivered in a tick does not grow with the number of busy links."""
+    few = max(await deliveries(flusher, [64_000] * 4))
+    many = max(await deliveries(flusher, [64_000] * 40))
+    assert many <= 2 * few
+    assert many < 40 * 64
+
+
+async def test_links_that_read_little_need_no_turn(flusher: Flusher) -> None:
+    """A few messages from each are delivered at once, also beside links that have much."""
+    assert max(await deliveries(flusher, [1024] * 40)) == 40 * 16

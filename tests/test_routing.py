@@ -11,10 +11,10 @@ import pytest
 
 import trimq
 from trimq._message import Body, Shared
+from trimq._pace import Ahead, Credit, Pace
 from trimq._pipe import Pipe
 from trimq._remote import Remote
 from trimq._routing import ByIdentity, FairQueue, FanOut, RoundRobin
-from trimq._util import Ahead, Credit, Pace
 
 
 class Peers:
@@ -536,7 +536,7 @@ def test_no_loans_where_each_message_counts(ahead: Ahead) -> None:
 def test_how_many_calls_go_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loans are short at first, and end by the slice's end and with what is slow; who must always yield has none."""
     now, pace = 1000.0, Pace()
-    monkeypatch.setattr(trimq._util, "perf_counter", lambda: now)
+    monkeypatch.setattr(trimq._pace, "perf_counter", lambda: now)
     pace._renew()
     ahead = Ahead(pace)
     given = []

@@ -31,6 +31,7 @@ from ._heart import Heart
 from ._join import JoinBinder, JoinConnector
 from ._monitor import BindFailed, Listening
 from ._options import AnyOptions, Option
+from ._pace import Pace
 from ._sockets import ALL_TYPES
 from ._sockets._socket import Socket
 from ._statistics import ContextStatistics, ContextTally
@@ -41,7 +42,7 @@ from ._transports._tcp import TcpTransport
 from ._transports._tipc import TipcTransport
 from ._transports._udp import UdpTransport
 from ._transports._vmci import VmciTransport
-from ._util import Bell, Pace, until
+from ._util import Bell, until
 from ._zmq_options import advice
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from trio.lowlevel import enable_ki_protection
 
 from ._errors import SocketClosed, end_of
-from ._util import Bell, Pace, until
+from ._pace import Pace
+from ._util import Bell, until
 
 __all__ = ["Endpoint", "EndpointState", "Endpoints"]
 

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol
 import trio
 from trio.lowlevel import Abort, checkpoint, current_task, reschedule, wait_task_rescheduled
 
-from ._util import Pace
+from ._pace import Pace
 
 __all__ = ["Flusher"]
 

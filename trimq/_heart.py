@@ -22,8 +22,9 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._options import Settings
+from ._pace import Pace
 from ._pipe import Pipe
-from ._util import Pace, Waiter, park
+from ._util import Waiter, park
 
 __all__ = ["Echoes", "Heart", "Pulse"]
 

@@ -29,6 +29,7 @@ _LARGEST_WRITE = 1024 * 1024  # bytes
 _ENOUGH = 256  # messages: more of them cost no less each when they are written together
 _SMALLEST_READ, _LARGEST_READ = 8 * 1024, 1024 * 1024  # bytes; the largest
 _SHARED_READ = 64 * 1024  # where other connections are busy, too
+_LITTLE = 2 * 1024  # bytes: what is in so few holds nobody up
 _LARGE = 32 * 1024  # bytes that a frame lacks, and that are worth a read of their own,
 _SMALLEST_PIECE, _LARGEST_PIECE = 256 * 1024, 4 * 1024 * 1024  # of up to so many
 _HEADER = 9  # bytes: what follows such a frame
@@ -59,7 +60,7 @@ class Link:
         self._batch = _SMALLEST_BATCH
         self._rest: Sequence[bytes | memoryview] = ()  # of what was written directly
         self._read_size = _SMALLEST_READ
-        self._turn = 0.0  # when messages were delivered last
+        self._large = False  # what was read last belonged to a large frame
         self._piece = _SMALLEST_PIECE
         self._stretch = 0  # bytes read since others could run
         self._reply = b""  # what is to be written between messages: an answer to the peer, and these
@@ -311,9 +312,6 @@ class Link:
 
     async def _read(self, inbox: Pipe, outbox: Pipe, pulse: Pulse) -> None:
         wire, pace, now = self._wire, self._flusher.pace, current_clock().current_time
-        receive_some = self._stream.receive_some
-        large = False
-        data: bytes | bytearray
         try:
             while True:
                 room = pace.portion if outbox.ended else min(inbox.room, pace.portion)
@@ -334,18 +332,12 @@ class Link:
                     pulse.announced(wire.peer_ttl)
                     outbox.nudge()
                 if items or wire.unfinished:
-                    self._turn = pace.portioned(self._turn)
+                    pace.delivered(len(items))
                     if len(items) == room or wire.unfinished:
-                        await trio.lowlevel.checkpoint()
+                        await pace.pause_link()
                     if not wire.exhausted:
                         continue  # what ends the connection may stand behind what was complete
-                missing = wire.missing if self._direct is not None else 0
-                if missing >= _LARGE or large:
-                    data = await self._read_large(missing)
-                    large = missing > 0
-                else:
-                    data = await receive_some(self._read_size)
-                    self._adapt(len(data))
+                data = await self._receive()
                 if not data:
                     return
                 pulse.heard = now()
@@ -355,6 +347,20 @@ class Link:
             if is_own(error):
                 raise  # a bug of ours, in what the arrival has set off (promise 4)
             self._failure = error
+
+    async def _receive(self) -> bytes | bytearray:
+        """What the peer has sent, or sends next; nothing at the end of the stream."""
+        missing = self._wire.missing if self._direct is not None else 0
+        if missing >= _LARGE or self._large:
+            data: bytes | bytearray = await self._read_large(missing)
+            self._large = missing > 0
+            return data
+        data = await self._stream.receive_some(self._read_size)
+        self._adapt(len(data))
+        pace = self._flusher.pace
+        if len(data) > _LITTLE and pace.enough:
+            await pace.pause_link()
+        return data
 
     async def _read_large(self, missing: int) -> bytes:
         """Reads what a large frame lacks and nothing else, in one piece if it is there, for then it need not be copied;

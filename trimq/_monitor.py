@@ -19,7 +19,8 @@ from trio.lowlevel import enable_ki_protection
 
 from ._abc import PeerInfo
 from ._errors import ContextTerminated, ProtocolError, SocketClosed
-from ._util import Bell, Pace, until
+from ._pace import Pace
+from ._util import Bell, until
 
 __all__ = [
     "AcceptFailed",

@@ -19,9 +19,9 @@ from operator import length_hint
 from typing import Any
 
 from ._message import Body, Item, Shared, pack
+from ._pace import Ahead, Credit
 from ._pipe import Pipe
 from ._remote import Remote
-from ._util import Ahead, Credit
 
 __all__ = ["UNLIMITED", "ByIdentity", "ByNumber", "FairQueue", "FanOut", "RoundRobin"]
 

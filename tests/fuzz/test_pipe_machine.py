@@ -14,9 +14,10 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from trimq._pace import Pace
 from trimq._pipe import Pipe
 from trimq._remote import FilteredPipe, Intake
-from trimq._util import Bell, Pace, Waiter, park, until
+from trimq._util import Bell, Waiter, park, until
 
 items = st.integers(0, 9)
 

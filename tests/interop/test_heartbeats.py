@@ -24,9 +24,9 @@ from trimq._flusher import Flusher
 from trimq._heart import Heart
 from trimq._link import Link
 from trimq._options import Settings
+from trimq._pace import Pace
 from trimq._pipe import Pipe
 from trimq._transports._system import SystemStream
-from trimq._util import Pace
 
 pytestmark = pytest.mark.pyzmq
 

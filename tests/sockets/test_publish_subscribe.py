@@ -31,7 +31,7 @@ from sockets.helpers import (
 
 import trimq
 from trimq import Pub, StateError, Sub, XPub, XSub
-from trimq._util import Ahead
+from trimq._pace import Ahead
 from trimq.testing import MemoryTransport
 
 publishers = pytest.mark.parametrize("kind", [Pub, XPub])

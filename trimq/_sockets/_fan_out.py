@@ -11,10 +11,11 @@ from .._errors import ProtocolError
 from .._message import Body
 from .._monitor import Subscribed, Unsubscribed
 from .._options import Option, boolean, choice
+from .._pace import Ahead
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, FanOut
 from .._subscriptions import Table
-from .._util import Ahead, until
+from .._util import until
 from ._flow import SendingMany, Sent_contra
 
 __all__ = ["MAX_TOPICS", "FanningOut"]

@@ -25,7 +25,7 @@ from ._socket import Socket
 
 __all__ = ["Receiving", "Sending", "SendingMany", "wait_any"]
 
-_LEAST, _MOST = 16, 512  # messages that send_many queues between two looks at the clock; see also `_MOST` in `_util`
+_LEAST, _MOST = 16, 512  # messages that send_many queues between two looks at the clock; see also `_MOST` in `_pace`
 _QUICK = 250e-6  # seconds: a run that took less may be longer, one that took more is to be shorter
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from .._limits import Latest, keep_latest
 from .._message import Body, pack
 from .._options import Option, boolean, choice, identity
+from .._pace import Ahead
 from .._pipe import Pipe
 from .._remote import Intake, Remote
 from .._routing import UNLIMITED, ByIdentity, FairQueue, FanOut, RoundRobin
-from .._util import Ahead, Waiter, new_line
+from .._util import Waiter, new_line
 from ._flow import Received_co, Receiving, Sending, SendingMany, Sent_contra
 from ._socket import Socket
 

@@ -17,9 +17,10 @@ from .._endpoint import Endpoint, Endpoints
 from .._errors import ContextTerminated, HostUnreachable, InvalidEndpoint, SocketClosed, end_of, is_end_of, without
 from .._monitor import EventStream, Monitor, MonitorStopped
 from .._options import count
+from .._pace import Pace
 from .._remote import Remote
 from .._statistics import SocketStatistics
-from .._util import Bell, Pace, Waiter, until
+from .._util import Bell, Waiter, until
 from ._peering import Peering
 
 if TYPE_CHECKING:
